@@ -1,0 +1,2 @@
+use pgrx as _;
+pgrx::pg_module_magic!();
