@@ -1,2 +1,33 @@
-use pgrx as _;
+//! cloudwalk_monitor: real-time transaction monitoring inside PostgreSQL.
+//!
+//! This crate is the glue between the server and the crate `detector`, which holds all the
+//! statistics. One row's way through it: `trigger` reads the row with a `plan`, `overlay` judges it
+//! and keeps what the transaction added, the COMMIT callback in `overlay` merges that into `shared`,
+//! the `worker` runs `round`, which seals, refolds (`fold`) and lets `reconcile` write `alerts`.
+
+mod api;
+mod calendar;
+mod fault;
+mod fold;
+mod key;
+mod monitor;
+mod overlay;
+mod plan;
+mod reconcile;
+mod round;
+mod settings;
+mod shared;
+mod store;
+mod trigger;
+mod worker;
+
 pgrx::pg_module_magic!();
+
+/// Runs when the server loads the library: at boot when preloaded, else at the first use in a session.
+#[allow(non_snake_case)]
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::define();
+    overlay::register_callbacks();
+    worker::start_at_boot();
+}

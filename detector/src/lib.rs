@@ -1,1 +1,71 @@
+//! The statistics of `cloudwalk_monitor`: a streaming detector for counts.
+//!
+//! A [`Series`] is one count per bucket of time: how many `denied` in the minute. It is read once,
+//! in order, with a state of fixed size and without looking ahead: each reading is judged against
+//! what the earlier ones foretell and is learned afterwards. What a judgement says is *surprise*:
+//! `S = -log10 P`, the decades of improbability of a reading at least this extreme, under a
+//! negative binomial law whose mean and dispersion the series has learned itself.
+//!
+//! ```
+//! use detector::{Moment, Pace, Series, Verdict};
+//!
+//! let pace = Pace { minutes: 1.0 };
+//! let mut denied = Series::new();
+//! for bucket in 0..240 {
+//!     let at = Moment { bucket, minute: bucket as u16, weekend: false };
+//!     denied.step([6.0, 4.0, 9.0, 5.0, 7.0][bucket as usize % 5], at, pace);
+//! }
+//! let burst = denied.step(31.0, Moment { bucket: 240, minute: 240, weekend: false }, pace);
+//! assert_eq!(burst.verdict(), Verdict::Critical);
+//! assert!(denied.open_incident().is_some());
+//! ```
+//!
+//! The crate knows nothing of PostgreSQL, allocates nothing per reading, and does not panic, whatever
+//! it is given.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`moment`] | where a bucket lies in the calendar, how wide it is |
+//! | [`judgement`] | what judging a reading gives: verdict, channel, surprise |
+//! | [`tail`] | tail probabilities of the negative binomial law |
+//! | `dispersion`, `level`, `season`, `window` | what a series learns: spread, levels and trend, the day's shape, the last 21 readings |
+//! | `outlook` | what all of that foretells of the next reading, and how a reading is judged by it |
+//! | [`series`] | the state of a series: advance, judge, learn |
+//! | [`bounds`] | which counts would be normal |
+//! | [`incident`] | when an incident opens, goes on and ends |
+//! | [`limit`] | fixed limits, beside the statistics |
+//! | [`ground`] | the total of a monitor and the presence of its data |
+//! | [`score`](mod@score) | surprise as 0 to 100 |
+//! | [`reason`](mod@reason) | the same numbers in words |
+//! | [`snapshot`] | states as bytes, and back |
 
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod bounds;
+mod dispersion;
+pub mod ground;
+pub mod incident;
+pub mod judgement;
+mod level;
+pub mod limit;
+pub mod moment;
+mod outlook;
+pub mod reason;
+pub mod score;
+mod season;
+pub mod series;
+pub mod snapshot;
+pub mod tail;
+mod window;
+
+pub use bounds::Bounds;
+pub use ground::{Ground, Sealing, SILENT_MAX};
+pub use incident::{Incident, EXTREME, OPEN};
+pub use judgement::{Channel, Judgement, Verdict};
+pub use limit::{LimitWatch, Limits};
+pub use moment::{Moment, Pace};
+pub use reason::{reason, ReasonInput};
+pub use score::score;
+pub use series::Series;
+pub use snapshot::StateError;

@@ -1,0 +1,115 @@
+//! The part of a monitor that belongs to no single series: its total, and whether there is data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::incident::Incident;
+use crate::judgement::Judgement;
+use crate::moment::{Moment, Pace};
+use crate::series::Series;
+
+/// Absent buckets in a row after which nothing is folded any more: a week of minutes.
+pub const SILENT_MAX: u32 = 10_080;
+/// Surprise of an empty bucket to the total from which absence says that data is missing, not that
+/// every count was zero.
+const MISSING: f64 = 3.0;
+
+/// The total of a monitor, and the presence of its data.
+///
+/// A bucket in which no series has a row is *absent*. Whether its counts were zero or the data is
+/// missing, only the total can tell: where it would not be surprised by an empty bucket (at night)
+/// the counts were zero; where it would, nothing is known of the series, and the total alone reads
+/// zero and so opens the incident that reports the silence. While that is open nothing is folded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ground {
+    /// The sum of all series.
+    pub total: Series,
+    /// What a series would be that had only zeros: a series first seen now is a copy of it.
+    pub blank: Series,
+    /// The last bucket sealed; `i64::MIN` before the first one present.
+    pub sealed: i64,
+    /// Absent buckets in a row, up to `sealed`.
+    pub absent: u32,
+    spare: u32,
+}
+
+/// What sealing a bucket gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sealing {
+    /// A series without a row reads zero in this bucket; where false it has no data.
+    pub counted: bool,
+    /// How the total was judged, where it was folded.
+    pub total: Option<Judgement>,
+}
+
+impl Default for Ground {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ground {
+    /// A monitor that has seen nothing.
+    pub const fn new() -> Ground {
+        Ground {
+            total: Series::new(),
+            blank: Series::new(),
+            sealed: i64::MIN,
+            absent: 0,
+            spare: 0,
+        }
+    }
+
+    /// Folds the total over one bucket. `rows` is whether any series of the monitor has a row in
+    /// it, `sum` their sum. To be called for each bucket in order; before the first present bucket
+    /// nothing happens.
+    pub fn seal(&mut self, at: Moment, rows: bool, sum: f64, pace: Pace) -> Sealing {
+        if rows {
+            self.sealed = at.bucket;
+            self.absent = 0;
+            return Sealing {
+                counted: true,
+                total: Some(self.total.step(sum, at, pace)),
+            };
+        }
+        if self.sealed == i64::MIN {
+            return Sealing {
+                counted: false,
+                total: None,
+            };
+        }
+        self.sealed = at.bucket;
+        self.absent = self.absent.saturating_add(1);
+        if self.idle() {
+            return Sealing {
+                counted: false,
+                total: None,
+            };
+        }
+        let total = self.total.step(0.0, at, pace);
+        let counted = total.surprise_towards(-1) < MISSING;
+        Sealing {
+            counted,
+            total: Some(total),
+        }
+    }
+
+    /// To be called after the series were folded over the same bucket.
+    pub fn close(&mut self, at: Moment, sealing: &Sealing, pace: Pace) {
+        if sealing.counted {
+            self.blank.step(0.0, at, pace);
+        }
+    }
+
+    /// Whether further absent buckets change nothing, so that they may be skipped: before the first
+    /// present bucket, while silence is reported, and after [`SILENT_MAX`] absent buckets in a row.
+    pub fn idle(&self) -> bool {
+        self.sealed == i64::MIN || self.absent > SILENT_MAX || self.is_silent()
+    }
+
+    /// Whether the total has an open incident of silence. (One on the low side that has met no empty
+    /// bucket yet is not enough: it has not reported that nothing comes.)
+    fn is_silent(&self) -> bool {
+        self.total.open_incident().is_some_and(Incident::is_silence)
+    }
+}

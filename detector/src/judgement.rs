@@ -1,0 +1,149 @@
+//! What judging one reading gives.
+
+use crate::incident::{EXTREME, OPEN};
+
+/// How a reading is judged, from the least to the most serious.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Verdict {
+    /// The series has too few readings to be judged.
+    Learning = 0,
+    /// Nothing unusual: surprise below [`OPEN`].
+    Normal = 1,
+    /// Surprise of [`OPEN`] or more.
+    Warning = 2,
+    /// Surprise of [`EXTREME`] or more.
+    Critical = 3,
+}
+
+impl Verdict {
+    /// The verdict stored as this number; what is no verdict is read as `Learning`.
+    pub const fn from_u8(code: u8) -> Verdict {
+        match code {
+            1 => Verdict::Normal,
+            2 => Verdict::Warning,
+            3 => Verdict::Critical,
+            _ => Verdict::Learning,
+        }
+    }
+}
+
+/// Which look at the data spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Channel {
+    /// The reading itself, or with the one before it.
+    Point = 0,
+    /// The sum of the last 5 readings.
+    Five = 1,
+    /// The sum of the last 20 readings.
+    Twenty = 2,
+    /// The mean of about the last 120 readings.
+    Long = 3,
+    /// A run of zeros.
+    ZeroRun = 4,
+    /// A fixed limit.
+    Limit = 5,
+    /// None.
+    None = 255,
+}
+
+impl Channel {
+    /// The statistical channels, in the order of [`Judgement::channels`].
+    pub const ALL: [Channel; 5] = [
+        Channel::Point,
+        Channel::Five,
+        Channel::Twenty,
+        Channel::Long,
+        Channel::ZeroRun,
+    ];
+
+    /// The channel stored as this number; what is no channel is read as `None`.
+    pub const fn from_u8(code: u8) -> Channel {
+        match code {
+            0 => Channel::Point,
+            1 => Channel::Five,
+            2 => Channel::Twenty,
+            3 => Channel::Long,
+            4 => Channel::ZeroRun,
+            5 => Channel::Limit,
+            _ => Channel::None,
+        }
+    }
+
+    /// Whether this channel gathers so many readings that it is believed at once: one reading
+    /// beyond [`OPEN`] opens an incident, where the short ones need two in a row.
+    pub(crate) const fn is_sustained(self) -> bool {
+        matches!(self, Channel::Twenty | Channel::Long | Channel::ZeroRun)
+    }
+}
+
+/// What judging one reading gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judgement {
+    /// Surprise of the channel that speaks loudest, in decades: `-log10` of the probability of
+    /// something at least as extreme. At least 0; 0 while learning.
+    pub surprise: f64,
+    /// Side of the surprise: 1 more than expected, -1 less, 0 while learning.
+    pub direction: i8,
+    /// The channel that speaks loudest.
+    pub channel: Channel,
+    /// Mean of the reading foretold, in counts per bucket.
+    pub expected: f64,
+    /// Whether the series has too few readings for a verdict.
+    pub learning: bool,
+    /// Buckets the speaking channel covers: 1 for the reading itself, 2 where only the reading
+    /// together with the one before it is surprising.
+    pub span: u32,
+    /// What was seen over the span, in counts.
+    pub span_observed: f64,
+    /// What was foretold for the span, in counts.
+    pub span_expected: f64,
+    /// Surprise of each channel, in decades, negative below expectation, in the order of
+    /// [`Channel::ALL`]; 0 where a channel has nothing to say yet. Also filled while learning.
+    pub channels: [f64; 5],
+}
+
+impl Judgement {
+    /// What a series says of a reading it cannot judge.
+    pub(crate) const fn learning(expected: f64, observed: f64) -> Judgement {
+        Judgement {
+            surprise: 0.0,
+            direction: 0,
+            channel: Channel::None,
+            expected,
+            learning: true,
+            span: 1,
+            span_observed: observed,
+            span_expected: expected,
+            channels: [0.0; 5],
+        }
+    }
+
+    /// The verdict: `Warning` from [`OPEN`], `Critical` from [`EXTREME`].
+    pub fn verdict(&self) -> Verdict {
+        if self.learning {
+            Verdict::Learning
+        } else if self.surprise >= EXTREME {
+            Verdict::Critical
+        } else if self.surprise >= OPEN {
+            Verdict::Warning
+        } else {
+            Verdict::Normal
+        }
+    }
+
+    /// The surprise as 0 to 100, see [`score`](crate::score::score).
+    pub fn score(&self) -> f64 {
+        crate::score::score(self.surprise)
+    }
+
+    /// The surprise towards one side (1 or -1): 0 where the reading lies on the other.
+    pub fn surprise_towards(&self, direction: i8) -> f64 {
+        if self.direction == direction {
+            self.surprise
+        } else {
+            0.0
+        }
+    }
+}

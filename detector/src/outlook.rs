@@ -1,0 +1,261 @@
+//! What a series foretells of its next reading, and how the reading is judged by that.
+//!
+//! An [`Outlook`] is taken from the state once per reading; judging, learning and the bounds all
+//! use the same one. Given an outlook, the surprise on the high side only rises with the reading
+//! and that on the low side only falls.
+
+use core::f64::consts::LN_10;
+
+use crate::incident::OPEN;
+use crate::judgement::{Channel, Judgement};
+use crate::tail;
+
+/// Readings before a series gives verdicts.
+pub(crate) const LEARNING: u64 = 30;
+/// A high side with fewer events of excess than this is never reason to alert.
+const LEAST_EXCESS: f64 = 3.0;
+/// It is capped at this surprise.
+const BELOW_OPEN: f64 = OPEN - 1.0;
+/// Rate of the long channel's exponential window.
+pub(crate) const LONG_RATE: f64 = 1.0 / 60.0;
+/// Readings that the long channel counts for: `(2 - r) / r` of an exponential window of rate `r`.
+pub(crate) const LONG_EFFECTIVE: f64 = 119.0;
+/// Buckets the long channel is said to cover.
+const LONG_SPAN: u32 = 120;
+/// Decades taken off the long channel.
+const LONG_PENALTY: f64 = 0.2;
+/// Above this, the long channel is held back while the last 20 readings do not agree with it.
+const LONG_HELD: f64 = 1.0;
+/// Relative variance of the level under a run of zeros, beside what is known of it.
+const RUN_DOUBT: f64 = 0.005;
+
+/// A sum of readings that ends in the one in hand, and its law.
+#[derive(Clone, Copy)]
+pub(crate) struct Window {
+    /// What came before the reading in hand.
+    pub before: f64,
+    /// Mean of the sum.
+    pub mean: f64,
+    /// Its dispersion, with all doubt about the mean.
+    pub dispersion: f64,
+    /// Decades taken off.
+    pub penalty: f64,
+}
+
+impl Window {
+    /// The sum, when this reading ends it: a whole count.
+    fn sum(&self, x: f64) -> f64 {
+        (self.before + x + 0.5).floor()
+    }
+
+    /// Signed surprise of this reading.
+    fn surprise(&self, x: f64) -> f64 {
+        let capped = capped(self.sum(x), self.before + x, self.mean, self.dispersion);
+        capped.signum() * (capped.abs() - self.penalty).max(0.0)
+    }
+}
+
+/// The long window: an exponential mean of readings against one of season times departure.
+#[derive(Clone, Copy)]
+pub(crate) struct Long {
+    /// Mean of the readings before.
+    pub before: f64,
+    /// Mean foretold, the reading in hand included, for all the readings the window counts for.
+    pub mean: f64,
+    pub dispersion: f64,
+    /// Level per reading; the last 20 must be 5 % beyond 20 of it.
+    pub level: f64,
+}
+
+impl Long {
+    fn sum(&self, x: f64) -> f64 {
+        ((self.before + (x - self.before) * LONG_RATE) * LONG_EFFECTIVE + 0.5).floor()
+    }
+
+    fn surprise(&self, x: f64, twenty: f64) -> f64 {
+        let sum = self.sum(x);
+        let high = sum > self.mean;
+        let mut surprise = one_sided(sum, self.mean, self.dispersion, high) - LONG_PENALTY;
+        let agrees = if high {
+            twenty >= 21.0 * self.level
+        } else {
+            twenty <= 19.0 * self.level
+        };
+        if !agrees {
+            surprise = surprise.min(LONG_HELD);
+        }
+        if high && sum - self.mean < LEAST_EXCESS {
+            surprise = surprise.min(BELOW_OPEN);
+        }
+        signed(surprise.max(0.0), high)
+    }
+}
+
+/// The run of zeros before the reading in hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    /// Its length, in buckets.
+    pub length: u32,
+    /// Sum of `-ln P(0)` over it.
+    pub weight: f64,
+    /// What was expected over it, counts.
+    pub expected: f64,
+    /// Mean of the reading in hand: the lower of the two levels.
+    pub level: f64,
+    /// Relative variance of the level, shared by the whole run.
+    pub doubt: f64,
+}
+
+impl Run {
+    /// Signed surprise if the run goes on. The zeros are independent given the level; with a gamma
+    /// distributed factor of mean 1 and variance `e` on it, `-ln P = ln(1 + e Z) / e`.
+    fn surprise(&self, dispersion: f64) -> f64 {
+        let weight = self.weight + tail::zero_ln(self.level, dispersion);
+        -(self.doubt * weight).ln_1p() / self.doubt / LN_10
+    }
+}
+
+/// What the state of a series foretells of the reading in hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Outlook {
+    /// Readings learned before.
+    pub readings: u64,
+    /// Season known for this time and kind of day; seen on any kind.
+    pub known: bool,
+    pub seen: bool,
+    /// Means of the fast and the slow level, and of season times departure.
+    pub fast: f64,
+    pub slow: f64,
+    pub long_level: f64,
+    /// Gains of the three.
+    pub fast_gain: f64,
+    pub slow_gain: f64,
+    pub departure_gain: f64,
+    /// Relative variances of the fast and the slow level.
+    pub fast_variance: f64,
+    pub slow_variance: f64,
+    /// Dispersions learned, as upper bounds.
+    pub point_bound: f64,
+    pub five_bound: f64,
+    pub twenty_bound: f64,
+    pub long_bound: f64,
+    /// By how much the long one is raised while the season is young.
+    pub long_inflation: f64,
+    pub point: Window,
+    pub pair: Option<Window>,
+    pub five: Option<Window>,
+    pub twenty: Option<Window>,
+    pub long: Option<Long>,
+    pub run: Run,
+    /// Sum of the last 19 readings.
+    pub last_nineteen: f64,
+}
+
+impl Outlook {
+    /// Judges a reading (a finite count, at least 0).
+    pub fn judge(&self, x: f64) -> Judgement {
+        let mut j = self.speak(x);
+        if self.readings < LEARNING {
+            j.learning = true;
+            (j.surprise, j.direction, j.channel) = (0.0, 0, Channel::None);
+            (j.span, j.span_observed, j.span_expected) = (1, x, self.fast);
+        }
+        j
+    }
+
+    /// What the channels say of a reading, whether or not they should be heard yet.
+    pub fn speak(&self, x: f64) -> Judgement {
+        let mut j = Judgement {
+            learning: false,
+            ..Judgement::learning(self.fast, x)
+        };
+        let alone = capped(x, x, self.fast, self.point.dispersion);
+        let with_last = self
+            .pair_surprise(x)
+            .filter(|both| both.abs() > alone.abs());
+        j.channels = [
+            with_last.unwrap_or(alone),
+            self.five.map_or(0.0, |w| w.surprise(x)),
+            self.twenty.map_or(0.0, |w| w.surprise(x)),
+            self.long
+                .map_or(0.0, |l| l.surprise(x, self.last_nineteen + x)),
+            if x == 0.0 {
+                self.run.surprise(self.point_bound)
+            } else {
+                0.0
+            },
+        ];
+        for (channel, signed) in Channel::ALL.into_iter().zip(j.channels) {
+            if signed.abs() > j.surprise {
+                j.surprise = signed.abs();
+                j.direction = if signed > 0.0 { 1 } else { -1 };
+                j.channel = channel;
+            }
+        }
+        let pair_decides = with_last.is_some() && alone.abs() < OPEN;
+        let (span, observed, expected) = self.span(j.channel, pair_decides, x);
+        (j.span, j.span_observed, j.span_expected) = (span, observed, expected);
+        j
+    }
+
+    /// The reading with the one before it, where both lie on the side of the reading.
+    fn pair_surprise(&self, x: f64) -> Option<f64> {
+        let pair = self.pair?;
+        let surprise = pair.surprise(x);
+        let above = pair.before + x - pair.mean;
+        (above * (x - self.fast) > 0.0).then_some(surprise)
+    }
+
+    /// What a channel covers: buckets, what was seen in them and what was foretold.
+    fn span(&self, channel: Channel, pair_decides: bool, x: f64) -> (u32, f64, f64) {
+        let of = |buckets: u32, w: Option<Window>| {
+            w.map_or((1, x, self.fast), |w| (buckets, w.before + x, w.mean))
+        };
+        match channel {
+            Channel::Point if pair_decides => of(2, self.pair),
+            Channel::Five => of(5, self.five),
+            Channel::Twenty => of(20, self.twenty),
+            Channel::Long => self.long.map_or((1, x, self.fast), |l| {
+                let share = f64::from(LONG_SPAN) / LONG_EFFECTIVE;
+                (LONG_SPAN, l.sum(x) * share, l.mean * share)
+            }),
+            Channel::ZeroRun => (
+                self.run.length.saturating_add(1),
+                0.0,
+                self.run.expected + self.run.level,
+            ),
+            _ => (1, x, self.fast),
+        }
+    }
+}
+
+/// The relative doubt about a run of zeros that a dispersion of five readings adds.
+pub(crate) fn run_doubt(known: bool, five_bound: f64) -> f64 {
+    RUN_DOUBT + if known { 0.15 } else { 0.5 } * five_bound.min(0.3)
+}
+
+/// Signed surprise of a whole count; the side is that of `value`, the same before rounding.
+fn capped(count: f64, value: f64, mean: f64, dispersion: f64) -> f64 {
+    let high = value > mean;
+    let mut surprise = one_sided(count, mean, dispersion, high);
+    if high && value - mean < LEAST_EXCESS {
+        surprise = surprise.min(BELOW_OPEN);
+    }
+    signed(surprise, high)
+}
+
+fn one_sided(count: f64, mean: f64, dispersion: f64, high: bool) -> f64 {
+    if high {
+        tail::upper(count, mean, dispersion)
+    } else {
+        tail::lower(count, mean, dispersion)
+    }
+}
+
+fn signed(surprise: f64, high: bool) -> f64 {
+    if high {
+        surprise
+    } else {
+        -surprise
+    }
+}

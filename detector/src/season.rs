@@ -1,0 +1,310 @@
+//! The shape of the day: a mean for each half hour, for all days, weekdays and weekends.
+//!
+//! The season never sets a level. It moves one: what is used is its slope along the day, so that
+//! day one needs no special case and nothing jumps on day two.
+
+use serde::{Deserialize, Serialize};
+
+use crate::level::STEEPEST;
+use crate::moment::{Moment, DAY};
+
+/// Half hours of a day.
+const HALVES: usize = 48;
+/// Minutes of a half hour.
+const HALF: f64 = 30.0;
+/// Minutes of readings from which a half hour is learned.
+const ENOUGH: f64 = 8.0;
+/// Rate from which a half hour follows, after its first days.
+const RATE: f64 = 0.08;
+/// Most days counted.
+const DAYS: u8 = 50;
+/// Weight of a neighbouring half hour.
+const NEIGHBOUR: f64 = 0.5;
+/// Events of the slow mean that a half hour is shrunk towards.
+const SHRINK: f64 = 4.0;
+/// Slowest rate of the slow mean, per reading.
+const MEAN_RATE: f64 = 1.0 / 4320.0;
+/// No half hour.
+const NONE: u8 = u8::MAX;
+
+/// Mean count per bucket of each half hour, and the days behind it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Profile {
+    #[serde(with = "serde_big_array::BigArray")]
+    mean: [f32; HALVES],
+    #[serde(with = "serde_big_array::BigArray")]
+    days: [u8; HALVES],
+}
+
+impl Profile {
+    const NEW: Profile = Profile {
+        mean: [0.0; HALVES],
+        days: [0; HALVES],
+    };
+
+    fn at(&self, half: usize) -> (f64, f64) {
+        (
+            f64::from(self.mean[half % HALVES]),
+            f64::from(self.days[half % HALVES]),
+        )
+    }
+
+    fn learn(&mut self, half: usize, mean: f64) {
+        let (old, days) = self.at(half);
+        let rate = (1.0 / (days + 1.0)).max(RATE);
+        self.mean[half % HALVES] = (old + rate * (mean - old)) as f32;
+        self.days[half % HALVES] = self.days[half % HALVES].saturating_add(1).min(DAYS);
+    }
+}
+
+/// What is known of the season at one place of the day.
+#[derive(Clone, Copy)]
+struct Level {
+    /// Log of the mean.
+    log: f64,
+    /// Days behind it, of any kind and of this kind of day.
+    days: u8,
+    days_of_kind: u8,
+}
+
+/// Where a bucket lies between the centres of two half hours.
+#[derive(Clone, Copy)]
+struct Place {
+    half: usize,
+    /// Share of the way to the next centre, 0 to 1.
+    share: f64,
+}
+
+impl Place {
+    /// The place of the middle of a bucket of `width` minutes that starts at `minute`. (A reading
+    /// of one minute is put at its start.)
+    fn of(minute: f64, width: f64) -> Place {
+        let day = f64::from(DAY);
+        let middle = (minute + (width - 1.0) / 2.0).rem_euclid(day);
+        let mut halves = (middle - HALF / 2.0) / HALF;
+        if halves < 0.0 {
+            halves += HALVES as f64;
+        }
+        let half = halves as usize;
+        Place {
+            half: half % HALVES,
+            share: halves - half as f64,
+        }
+    }
+}
+
+/// The season of a series.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Season {
+    /// Log of the season's mean at the bucket in hand.
+    pub log: f64,
+    /// Slow mean of all readings.
+    mean: f64,
+    /// The half hour under way: sum of its readings.
+    sum: f64,
+    /// Log means of the two half hours around the bucket in hand; kept so that there are two logs
+    /// per half hour and not per reading.
+    here: f64,
+    next: f64,
+    every: Profile,
+    weekday: Profile,
+    weekend: Profile,
+    /// Readings of the half hour under way.
+    readings: u32,
+    /// The half hour under way, and whether it is a weekend's.
+    under_way: u8,
+    under_way_weekend: u8,
+    /// What `here` and `next` are of.
+    kept_half: u8,
+    kept_weekend: u8,
+    /// Days behind both of them, of any kind and of this kind of day.
+    days: u8,
+    days_of_kind: u8,
+    /// Local minute of the last bucket learned.
+    last_minute: u16,
+    spare: [u8; 4],
+}
+
+impl Season {
+    pub const NEW: Season = Season {
+        log: 0.0,
+        mean: 0.0,
+        sum: 0.0,
+        here: 0.0,
+        next: 0.0,
+        every: Profile::NEW,
+        weekday: Profile::NEW,
+        weekend: Profile::NEW,
+        readings: 0,
+        under_way: NONE,
+        under_way_weekend: 0,
+        kept_half: NONE,
+        kept_weekend: 0,
+        days: 0,
+        days_of_kind: 0,
+        last_minute: 0,
+        spare: [0; 4],
+    };
+
+    /// Whether this time of day was seen on this kind of day.
+    pub fn is_known(&self) -> bool {
+        self.days >= 1 && self.days_of_kind >= 1
+    }
+
+    /// Whether this time of day was seen on any day.
+    pub fn is_seen(&self) -> bool {
+        self.days >= 1
+    }
+
+    /// Days behind the season here, with a day of another kind counting for half of one.
+    pub fn experience(&self) -> f64 {
+        f64::from(self.days)
+            .min(f64::from(self.days_of_kind) + 0.5)
+            .max(0.5)
+    }
+
+    /// The first reading.
+    pub fn start(&mut self, mean: f64) {
+        self.mean = mean;
+    }
+
+    /// Moves to a bucket. Returns by how much the log of the season rises from the bucket before.
+    pub fn advance(&mut self, at: Moment, width: f64) -> f64 {
+        let minute = f64::from(at.minute % DAY);
+        let place = Place::of(minute, width);
+        let (half, weekend) = (place.half as u8, u8::from(at.weekend));
+        if (self.kept_half, self.kept_weekend) != (half, weekend) || self.days == 0 {
+            let here = self.half_hour(place.half, at.weekend, width);
+            let next = self.half_hour(place.half + 1, at.weekend, width);
+            (self.here, self.next) = (here.log, next.log);
+            (self.kept_half, self.kept_weekend) = (half, weekend);
+            self.days = here.days.min(next.days);
+            self.days_of_kind = here.days_of_kind.min(next.days_of_kind);
+        }
+        self.log = self.here * (1.0 - place.share) + self.next * place.share;
+        if self.days == 0 {
+            return 0.0;
+        }
+        // Within a half hour the slope is the line's; wider buckets step over it.
+        let rise = if width <= HALF {
+            (self.next - self.here) / HALF * width
+        } else {
+            self.log - self.log_at(minute - width, at.weekend, width)
+        };
+        let steepest = STEEPEST * width.max(1.0);
+        rise.clamp(-steepest, steepest)
+    }
+
+    /// By how much the log of the season rose since the last reading, over a gap.
+    pub fn rise_since_last(&self, at: Moment, width: f64) -> f64 {
+        if self.days == 0 {
+            return 0.0;
+        }
+        self.log - self.log_at(f64::from(self.last_minute), at.weekend, width)
+    }
+
+    /// Takes a reading into the slow mean.
+    pub fn learn_mean(&mut self, x: f64, readings: u64) {
+        self.mean += (x - self.mean) * MEAN_RATE.max(1.0 / (readings as f64 + 1.0));
+    }
+
+    /// Takes a reading (`None`: one that is not to be learned) into the half hour under way. When
+    /// a half hour is over and at least 8 minutes of it were read, it is learned.
+    pub fn learn(&mut self, x: Option<f64>, at: Moment, width: f64) {
+        let half = ((at.minute % DAY) / 30) as u8;
+        if self.under_way != half || width > HALF {
+            self.close_half_hour(width);
+            self.sum = 0.0;
+            self.readings = 0;
+            self.under_way = half;
+            self.under_way_weekend = u8::from(at.weekend);
+        }
+        if let Some(x) = x {
+            self.sum += x;
+            self.readings = self.readings.saturating_add(1);
+        }
+        self.last_minute = at.minute % DAY;
+    }
+
+    /// Learns the half hour under way, and the others that its bucket covers.
+    fn close_half_hour(&mut self, width: f64) {
+        let enough = (ENOUGH / width).max(1.0);
+        if self.under_way == NONE || f64::from(self.readings) < enough {
+            return;
+        }
+        let mean = self.sum / f64::from(self.readings);
+        let covered = (width / HALF).clamp(1.0, HALVES as f64) as usize;
+        let first = usize::from(self.under_way);
+        let kind = if self.under_way_weekend == 0 {
+            &mut self.weekday
+        } else {
+            &mut self.weekend
+        };
+        for half in first..first + covered {
+            self.every.learn(half, mean);
+            kind.learn(half, mean);
+        }
+    }
+
+    /// Log of the season's mean at a minute of the day, which may lie on the day before.
+    fn log_at(&self, minute: f64, weekend: bool, width: f64) -> f64 {
+        let place = Place::of(minute, width);
+        let here = self.half_hour(place.half, weekend, width).log;
+        let next = self.half_hour(place.half + 1, weekend, width).log;
+        here * (1.0 - place.share) + next * place.share
+    }
+
+    /// A half hour on one kind of day, smoothed over its neighbours. Its mean on this kind of day
+    /// is shrunk to its mean on all days, by about ten events, and then to the slow mean, by four:
+    /// empirical Bayes with the weight of what is borrowed counted in events, so that thin series
+    /// borrow much and busy ones nothing.
+    fn half_hour(&self, half: usize, weekend: bool, width: f64) -> Level {
+        let half = half % HALVES;
+        let slow = self.mean.max(0.003);
+        let kind = if weekend {
+            &self.weekend
+        } else {
+            &self.weekday
+        };
+        if self.every.days[half] == 0 {
+            return Level {
+                log: slow.ln(),
+                days: 0,
+                days_of_kind: 0,
+            };
+        }
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for (half, weight) in [
+            (half + HALVES - 1, NEIGHBOUR),
+            (half, 1.0),
+            (half + 1, NEIGHBOUR),
+        ] {
+            let (of_all, days) = self.every.at(half);
+            if days > 0.0 {
+                let (of_kind, days_of_kind) = kind.at(half);
+                let borrowed = (0.1 + 0.33 * width / of_all.max(0.01 * width)).min(4.0);
+                sum += weight * (days_of_kind * of_kind + borrowed * of_all)
+                    / (days_of_kind + borrowed);
+                weights += weight;
+            }
+        }
+        let mean = sum / weights;
+        let events = mean * (HALF / width) * f64::from(self.every.days[half]) * weights;
+        Level {
+            log: ((mean * events + slow * SHRINK) / (events + SHRINK)).ln(),
+            days: self.every.days[half],
+            days_of_kind: kind.days[half],
+        }
+    }
+
+    pub fn is_finite(&self) -> bool {
+        [self.log, self.mean, self.sum, self.here, self.next]
+            .iter()
+            .all(|v| v.is_finite())
+            && [&self.every, &self.weekday, &self.weekend]
+                .iter()
+                .all(|profile| profile.mean.iter().all(|v| v.is_finite()))
+    }
+}

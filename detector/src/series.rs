@@ -1,0 +1,648 @@
+//! The state of one series: advance, judge, learn.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bounds::Bounds;
+use crate::dispersion::{self, Dispersions, Residual};
+use crate::incident::{Closing, Event, Incident, Watch, REMEMBERED, STALE};
+use crate::judgement::{Channel, Judgement};
+use crate::level::{self, Levels, DEPARTURE, FAST, SLOW};
+use crate::moment::{Moment, Pace};
+use crate::outlook::{self, Long, Outlook, Run, Window, LONG_RATE};
+use crate::season::Season;
+use crate::tail;
+use crate::window::{Slot, Windows};
+
+/// Larger readings are read as this: above it, neighbouring whole numbers are no longer told apart.
+pub const LARGEST: f64 = 1e15;
+
+/// Decades taken off the sums of 5 and 20 once the season is known: it explains what they saw.
+const KNOWN_PENALTY: f64 = 0.4;
+/// Largest dispersion a window is judged with, all doubt included.
+const DISPERSION_CAP: f64 = 5.0;
+/// How the pair's dispersion follows from the point's.
+const PAIR_SHARE: f64 = 0.7;
+/// By how much a trend may be off, as a share of itself, times the readings it was carried over.
+const POINT_LEVER: f64 = 5.0;
+const PAIR_LEVER: f64 = 6.0;
+const FIVE_LEVER: f64 = 7.5;
+const TWENTY_LEVER: f64 = 20.0;
+/// Doubt about a level, per reading without one: season known, seen on other days, not seen.
+const WANDER_KNOWN: f64 = 0.0007;
+const WANDER_SEEN: f64 = 0.0015;
+const WANDER_UNSEEN: f64 = 0.004;
+/// The same per reading of the level's extra horizon, while the season is not known.
+const WANDER_LEVEL: f64 = 0.006;
+/// Readings of a gap that count.
+const GAP_CAP: f64 = 240.0;
+/// Distance in buckets up to which a gap is short: what a few lost minutes in the middle of an
+/// incident must not do is wipe out the slow evidence of a thin series.
+const SHORT_GAP: i64 = 5;
+/// Share of an incident's doubt that stays when it is over.
+const DOUBT_KEPT: f64 = 0.3;
+/// Largest gain with which a doubted level is found again.
+const FINDING_GAIN: f64 = 0.2;
+/// Path of the season beyond which it is counted anew.
+const PATH: f64 = 2.0;
+/// How far a reading is believed while an incident is open.
+const INCIDENT_BELIEF: f64 = 0.02;
+/// Long surprise up to which the departure learns fully, and where it would learn nothing (it never
+/// learns less than a tenth).
+const DEPARTURE_CALM: f64 = 1.0;
+const DEPARTURE_ALARMED: f64 = 3.0;
+
+/// The state of one series: fixed size, plain data, deterministic.
+///
+/// A bucket is read in three steps: [`advance`](Series::advance) moves the clock,
+/// [`judge`](Series::judge) says what a reading would mean and changes nothing,
+/// [`learn`](Series::learn) takes it. [`step`](Series::step) does all three.
+///
+/// A reading is a count of one bucket, zero included. NaN, infinite and negative numbers are no
+/// readings: nothing changes. A bucket that is left out is one without data, which is not the same
+/// as zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// The latest incidents: incident `k` (from 0) is at `k % 4`.
+    pub recent: [Incident; REMEMBERED],
+    readings: u64,
+    last_bucket: i64,
+    levels: Levels,
+    /// Sum of the season's rises: what the levels in `windows` are counted from.
+    path: f64,
+    /// `exp(path)`.
+    factor: f64,
+    /// Relative variance of the levels after a gap or an incident, until they are found again.
+    doubt: f64,
+    /// Exponential means of the readings and of what was foretold of them.
+    long_observed: f64,
+    long_expected: f64,
+    /// The run of zeros: sum of `-ln P(0)`, counts expected.
+    run_weight: f64,
+    run_expected: f64,
+    dispersions: Dispersions,
+    season: Season,
+    watch: Watch,
+    windows: Windows,
+    /// Length of the run of zeros.
+    run_length: u32,
+    /// Incidents opened so far.
+    pub incidents: u32,
+    /// Whether the season was known at the last bucket.
+    was_known: u8,
+    spare: [u8; 3],
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether this is a reading: a finite number, at least 0.
+pub(crate) fn is_reading(x: f64) -> bool {
+    x.is_finite() && x >= 0.0
+}
+
+fn square(x: f64) -> f64 {
+    x * x
+}
+
+impl Series {
+    /// A series that has read nothing.
+    pub const fn new() -> Series {
+        Series {
+            recent: [Incident::NONE; REMEMBERED],
+            readings: 0,
+            last_bucket: i64::MIN,
+            levels: Levels::NEW,
+            path: 0.0,
+            factor: 1.0,
+            doubt: 0.0,
+            long_observed: 0.0,
+            long_expected: 0.0,
+            run_weight: 0.0,
+            run_expected: 0.0,
+            dispersions: Dispersions::NEW,
+            season: Season::NEW,
+            watch: Watch::NEW,
+            windows: Windows::NEW,
+            run_length: 0,
+            incidents: 0,
+            was_known: 0,
+            spare: [0; 3],
+        }
+    }
+
+    /// Readings learned.
+    pub fn readings(&self) -> u64 {
+        self.readings
+    }
+
+    /// The last bucket learned; `i64::MIN` before the first.
+    pub fn last_bucket(&self) -> i64 {
+        self.last_bucket
+    }
+
+    /// The incident that goes on, if one does.
+    pub fn open_incident(&self) -> Option<&Incident> {
+        self.last_incident().filter(|incident| incident.is_open())
+    }
+
+    /// The latest incident, open or not.
+    pub fn last_incident(&self) -> Option<&Incident> {
+        let last = self.incidents.checked_sub(1)?;
+        self.recent.get(last as usize % REMEMBERED)
+    }
+
+    /// Advances, judges and learns one reading. What is no reading changes nothing.
+    pub fn step(&mut self, x: f64, at: Moment, pace: Pace) -> Judgement {
+        if !is_reading(x) {
+            return self.judge(x);
+        }
+        self.advance(at, pace);
+        if self.readings == 0 {
+            let j = self.judge(x);
+            self.learn(x, &j, at, pace);
+            return j;
+        }
+        let outlook = self.outlook();
+        let x = x.min(LARGEST);
+        let j = outlook.judge(x);
+        self.learn_by(&outlook, x, &j, at, pace);
+        j
+    }
+
+    /// Moves the clock to a bucket: levels go along the season and the trend. To be called once
+    /// before that bucket is judged or learned. Buckets left out since the last one learned are a
+    /// gap: the windows start again and the levels are doubted. (A bucket that is not later than
+    /// the last one is the caller's mistake; it is taken for the next.)
+    pub fn advance(&mut self, at: Moment, pace: Pace) {
+        let width = pace.width();
+        let rise = self.season.advance(at, width);
+        if self.readings == 0 {
+            return;
+        }
+        let buckets = at.bucket.saturating_sub(self.last_bucket);
+        if buckets > 1 {
+            self.pass_gap(buckets, at, width);
+        } else {
+            self.levels.drift = self.usable_trend();
+            self.levels.carry(rise + self.levels.drift);
+            self.path += rise;
+        }
+        if self.path.abs() > PATH {
+            self.windows.recentre(self.path);
+            self.path = 0.0;
+        }
+        self.factor = self.path.exp();
+        if self.season.is_known() != (self.was_known != 0) {
+            self.was_known = u8::from(self.season.is_known());
+            self.long_expected = self.long_level();
+            self.long_observed = self.long_expected;
+        }
+    }
+
+    fn pass_gap(&mut self, buckets: i64, at: Moment, width: f64) {
+        let rise = self.season.rise_since_last(at, width);
+        let length = (buckets as f64).min(GAP_CAP);
+        self.doubt = (self.doubt + square(length * self.wander())).min(1.0);
+        self.levels.trend = 0.0;
+        self.levels.drift = 0.0;
+        self.levels.carry(rise);
+        if buckets <= SHORT_GAP {
+            self.path += rise;
+            return;
+        }
+        self.forget_run();
+        self.forget_windows();
+    }
+
+    /// Judges a reading of the bucket that was last advanced to. Changes nothing. What is no
+    /// reading is judged as by a series that is still learning.
+    pub fn judge(&self, x: f64) -> Judgement {
+        if !is_reading(x) {
+            let expected = if self.readings == 0 {
+                0.0
+            } else {
+                self.levels.fast.exp()
+            };
+            return Judgement::learning(expected, 0.0);
+        }
+        let x = x.min(LARGEST);
+        if self.readings == 0 {
+            return Judgement::learning(x + 0.5, x);
+        }
+        self.outlook().judge(x)
+    }
+
+    /// The counts that would be judged normal in the bucket that was last advanced to.
+    pub fn bounds(&self) -> Bounds {
+        if self.readings == 0 {
+            return Bounds {
+                lower: 0.0,
+                upper: LARGEST,
+            };
+        }
+        Bounds::of(&self.outlook())
+    }
+
+    /// Takes a reading and its judgement (both of the bucket last advanced to): opens, carries on
+    /// and ends incidents, then learns. What is no reading changes nothing.
+    pub fn learn(&mut self, x: f64, j: &Judgement, at: Moment, pace: Pace) {
+        if !is_reading(x) {
+            return;
+        }
+        let x = x.min(LARGEST);
+        if self.readings == 0 {
+            self.levels.start(x + 0.5);
+            self.season.start(x + 0.5);
+        }
+        let outlook = self.outlook();
+        self.learn_by(&outlook, x, j, at, pace);
+    }
+
+    fn learn_by(&mut self, o: &Outlook, x: f64, j: &Judgement, at: Moment, pace: Pace) {
+        let event = self.watch.observe(j, o.seen && !o.known);
+        self.record(event, o, x, j, at.bucket);
+
+        let in_incident = self.watch.is_open();
+        let belief = if in_incident {
+            INCIDENT_BELIEF
+        } else {
+            belief(o, j)
+        };
+        let clipped = clip(o, x);
+        self.long_observed += (x - self.long_observed) * LONG_RATE;
+        self.long_expected += (o.long_level - self.long_expected) * LONG_RATE;
+        self.learn_run(o, x);
+        if !in_incident {
+            self.learn_dispersions(o, x, belief);
+        }
+        self.learn_levels(o, clipped, belief, in_incident, j);
+        self.season.learn_mean(clipped, self.readings);
+        self.windows.put(
+            self.readings,
+            Slot {
+                reading: x,
+                factor: self.factor,
+                fast: self.levels.fast - self.path,
+                slow: self.levels.slow - self.path,
+                trend: self.levels.drift,
+            },
+        );
+        self.season
+            .learn((!in_incident).then_some(clipped), at, pace.width());
+        if let Event::Closes(closing) = event {
+            self.close_incident(closing, o, x, j);
+        }
+        self.readings = self.readings.saturating_add(1);
+        self.last_bucket = at.bucket;
+    }
+
+    /// Keeps the figures of incidents.
+    fn record(&mut self, event: Event, o: &Outlook, x: f64, j: &Judgement, bucket: i64) {
+        if event == Event::Opens {
+            let incident = Incident::opened_by(j, x, Bounds::of(o), bucket);
+            self.recent[self.incidents as usize % REMEMBERED] = incident;
+            self.incidents = self.incidents.saturating_add(1);
+            return;
+        }
+        let Some(last) = self.incidents.checked_sub(1) else {
+            return;
+        };
+        let incident = &mut self.recent[last as usize % REMEMBERED];
+        if !incident.is_open() {
+            return;
+        }
+        incident.goes_on(j, x, bucket);
+        if let Event::Closes(closing) = event {
+            incident.close(closing, bucket);
+        }
+    }
+
+    fn learn_run(&mut self, o: &Outlook, x: f64) {
+        if x > 0.0 {
+            self.forget_run();
+        } else {
+            self.run_weight += tail::zero_ln(o.run.level, o.point_bound);
+            self.run_expected += o.run.level;
+            self.run_length = self.run_length.saturating_add(1);
+        }
+    }
+
+    fn forget_run(&mut self) {
+        self.run_weight = 0.0;
+        self.run_expected = 0.0;
+        self.run_length = 0;
+    }
+
+    fn learn_dispersions(&mut self, o: &Outlook, x: f64, belief: f64) {
+        let residual = |observed, mean, level_variance| Residual {
+            observed,
+            mean,
+            level_variance,
+            belief,
+        };
+        let d = &mut self.dispersions;
+        if o.readings >= 10 {
+            d.point.learn(
+                &dispersion::POINT,
+                &residual(x, o.fast, o.fast_variance),
+                o.point_bound,
+                1.0,
+            );
+        }
+        if let Some(w) = o.five.filter(|_| o.readings >= 40) {
+            d.five.learn(
+                &dispersion::FIVE,
+                &residual(w.before + x, w.mean, o.fast_variance),
+                o.five_bound,
+                1.0,
+            );
+        }
+        if let Some(w) = o.twenty.filter(|_| o.readings >= 80) {
+            let residual = residual(w.before + x, w.mean, o.slow_variance);
+            d.twenty
+                .learn(&dispersion::TWENTY, &residual, o.twenty_bound, 1.0);
+        }
+        if let Some(long) = o.long {
+            let seen = self.long_observed * outlook::LONG_EFFECTIVE;
+            let residual = residual(seen, long.mean, o.departure_gain / o.long_level);
+            d.long
+                .learn(&dispersion::LONG, &residual, o.long_bound, o.long_inflation);
+        }
+        d.fade();
+    }
+
+    fn learn_levels(&mut self, o: &Outlook, x: f64, belief: f64, in_incident: bool, j: &Judgement) {
+        let finding = if in_incident { 0.0 } else { self.find_again(o) };
+        let (fast, slow) = (self.levels.fast, self.levels.slow);
+        let deviation = (x - o.fast) / o.fast;
+        self.levels.fast =
+            level::log_level(o.fast * (1.0 + belief * o.fast_gain.max(finding) * deviation));
+        self.levels.slow =
+            level::log_level(o.slow + belief * o.slow_gain.max(finding) * (x - o.slow));
+        if finding > 0.0 {
+            self.windows
+                .lift(self.levels.fast - fast, self.levels.slow - slow);
+        }
+        if o.known {
+            let long = j.channels[Channel::Long as usize].abs();
+            let calm = ramp(long, DEPARTURE_CALM, DEPARTURE_ALARMED, 0.1);
+            let step = belief.min(calm) * o.departure_gain * (x - o.long_level) / o.long_level;
+            self.levels.learn_departure(step, self.season.log);
+        }
+        if o.readings >= 20 {
+            self.levels.learn_trend(deviation, o.fast_gain, belief);
+        }
+        self.levels.fade_trend();
+    }
+
+    /// The gain with which a doubted level is found again (0 where it is not doubted), in the form
+    /// of a Kalman filter: doubt against doubt and the scatter of a reading. The doubt falls.
+    fn find_again(&mut self, o: &Outlook) -> f64 {
+        if self.doubt <= 0.0 {
+            return 0.0;
+        }
+        let scatter = 1.0 / o.fast + o.point_bound;
+        let gain = (self.doubt / (self.doubt + scatter)).min(FINDING_GAIN);
+        self.doubt *= 1.0 - gain;
+        if self.doubt < 0.02 / o.fast {
+            self.doubt = 0.0;
+        }
+        gain
+    }
+
+    fn close_incident(&mut self, closing: Closing, o: &Outlook, x: f64, j: &Judgement) {
+        let age = self.watch.age();
+        match closing {
+            Closing::Accepted => {
+                self.levels
+                    .restart(o.twenty.map_or(x, |w| (w.before + x) / 20.0));
+                let departure = self.levels.fast - self.season.log;
+                self.levels.departure = if o.seen { departure } else { 0.0 };
+            }
+            Closing::Resolved => {
+                let five = j.channels[Channel::Five as usize] * self.watch.direction();
+                if five < -3.0 && age >= STALE {
+                    self.levels
+                        .restart(o.five.map_or(x, |w| (w.before + x) / 5.0));
+                    self.doubt = 0.1;
+                }
+                let doubt = DOUBT_KEPT * square(f64::from(age) * self.wander());
+                self.doubt = self.doubt.max(doubt.min(1.0));
+            }
+        }
+        self.forget_windows();
+        self.forget_run();
+        self.long_observed = self.long_expected;
+        self.watch.close();
+    }
+
+    /// The windows hold what is expected now, so that what they saw does not speak again.
+    fn forget_windows(&mut self) {
+        self.windows.fill(Slot {
+            reading: self.levels.slow.exp(),
+            factor: self.path.exp(),
+            fast: self.levels.fast - self.path,
+            slow: self.levels.slow - self.path,
+            trend: 0.0,
+        });
+    }
+
+    /// Doubt about a level per reading that it was not followed.
+    fn wander(&self) -> f64 {
+        if self.season.is_known() {
+            WANDER_KNOWN
+        } else if self.season.is_seen() {
+            WANDER_SEEN
+        } else {
+            WANDER_UNSEEN
+        }
+    }
+
+    fn usable_trend(&self) -> f64 {
+        let mean = self.levels.fast.exp();
+        let gain = FAST.gain(mean, self.season.is_known(), self.readings);
+        let dispersion = self.dispersions.point.bound(&dispersion::POINT);
+        self.levels.shrunk_trend(mean, gain, dispersion)
+    }
+
+    fn long_level(&self) -> f64 {
+        (self.levels.departure + self.season.log).exp()
+    }
+
+    /// What the state foretells of the reading in hand.
+    fn outlook(&self) -> Outlook {
+        let n = self.readings;
+        let (known, seen) = (self.season.is_known(), self.season.is_seen());
+        let (fast, slow) = (self.levels.fast.exp(), self.levels.slow.exp());
+        let long_level = self.long_level();
+        let fast_gain = FAST.gain(fast, known, n);
+        let slow_gain = SLOW.gain(slow, known, n);
+        let departure_gain = DEPARTURE.gain(long_level, known, n);
+        let unseen = |horizon: &level::Horizon, mean| {
+            if known {
+                0.0
+            } else {
+                square(WANDER_LEVEL * horizon.extra(mean, known))
+            }
+        };
+        let mut doubt = self.doubt + unseen(&FAST, fast);
+        if self.watch.is_open() {
+            doubt += square(f64::from(self.watch.age()) * self.wander());
+        }
+        let fast_variance = fast_gain / fast + doubt;
+        let slow_variance = slow_gain / slow;
+        let point_bound = self.dispersions.point.bound(&dispersion::POINT);
+        let five_bound = self.dispersions.five.bound(&dispersion::FIVE);
+        let twenty_bound = self.dispersions.twenty.bound(&dispersion::TWENTY);
+        let penalty = if known { KNOWN_PENALTY } else { 0.0 };
+
+        let point = Window {
+            before: 0.0,
+            mean: fast,
+            dispersion: capped(
+                point_bound + fast_variance + square(POINT_LEVER * self.levels.drift),
+            ),
+            penalty: 0.0,
+        };
+        let pair = (n >= 20).then(|| {
+            let (last, base) = (self.windows.back(n, 1), self.windows.back(n, 2));
+            let slope = square(PAIR_LEVER * self.doubted_trend(base, known));
+            Window {
+                before: last.reading,
+                mean: (base.fast + 1.5 * base.trend).exp() * (last.factor + self.factor),
+                dispersion: capped(PAIR_SHARE * point_bound + fast_variance + slope),
+                penalty: 0.0,
+            }
+        });
+        let five = (n >= 5).then(|| {
+            let (base, sums) = (self.windows.back(n, 5), self.windows.sums(n, 4));
+            let slope = square(FIVE_LEVER * self.doubted_trend(base, known));
+            Window {
+                before: sums.readings,
+                mean: (base.fast + 3.0 * base.trend).exp() * (sums.factors + self.factor),
+                dispersion: capped(five_bound + fast_variance + slope),
+                penalty,
+            }
+        });
+        let nineteen = self.windows.sums(n, 19);
+        let twenty = (n >= 40).then(|| {
+            let base = self.windows.back(n, 20);
+            let slope = square(TWENTY_LEVER * self.doubted_trend(base, known));
+            Window {
+                before: nineteen.readings,
+                mean: (base.slow + 10.5 * base.trend).exp() * (nineteen.factors + self.factor),
+                dispersion: capped(twenty_bound + slow_variance + slope + unseen(&SLOW, slow)),
+                penalty,
+            }
+        });
+        let (mut long, mut long_bound, mut long_inflation) = (None, 0.0, 1.0);
+        if n >= 120 && known {
+            long_inflation = 1.0 + 2.5 / self.season.experience();
+            let learned = self.dispersions.long.bound(&dispersion::LONG);
+            long_bound = (learned * long_inflation).min(dispersion::LARGEST);
+            let expected = self.long_expected + (long_level - self.long_expected) * LONG_RATE;
+            long = Some(Long {
+                before: self.long_observed,
+                mean: expected * outlook::LONG_EFFECTIVE,
+                dispersion: capped(long_bound + departure_gain / long_level),
+                level: long_level,
+            });
+        }
+        Outlook {
+            readings: n,
+            known,
+            seen,
+            fast,
+            slow,
+            long_level,
+            fast_gain,
+            slow_gain,
+            departure_gain,
+            fast_variance,
+            slow_variance,
+            point_bound,
+            five_bound,
+            twenty_bound,
+            long_bound,
+            long_inflation,
+            point,
+            pair,
+            five,
+            twenty,
+            long,
+            run: Run {
+                length: self.run_length,
+                weight: self.run_weight,
+                expected: self.run_expected,
+                level: fast.min(slow),
+                doubt: slow_variance + doubt + outlook::run_doubt(known, five_bound),
+            },
+            last_nineteen: nineteen.readings,
+        }
+    }
+
+    /// How steep a window's base may have been wrong: its trend, or while the season is not known
+    /// the steeper of that and the present one.
+    fn doubted_trend(&self, base: Slot, known: bool) -> f64 {
+        if known {
+            base.trend.abs()
+        } else {
+            base.trend.abs().max(self.levels.drift.abs())
+        }
+    }
+
+    /// Whether every number in it is finite.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.recent.iter().all(Incident::is_finite)
+            && self.levels.is_finite()
+            && self.dispersions.is_finite()
+            && self.season.is_finite()
+            && self.windows.is_finite()
+            && [
+                self.path,
+                self.factor,
+                self.doubt,
+                self.long_observed,
+                self.long_expected,
+                self.run_weight,
+                self.run_expected,
+            ]
+            .iter()
+            .all(|v| v.is_finite())
+    }
+}
+
+fn capped(dispersion: f64) -> f64 {
+    dispersion.min(DISPERSION_CAP)
+}
+
+/// 1 up to `from`, falling to 0 at `to`, never below `least`.
+fn ramp(surprise: f64, from: f64, to: f64, least: f64) -> f64 {
+    ((to - surprise) / (to - from)).clamp(least, 1.0)
+}
+
+/// How far a reading is believed outside incidents: the more it surprises, the less it teaches.
+/// Rises are believed longer while the season is not known: they may be the morning.
+fn belief(o: &Outlook, j: &Judgement) -> f64 {
+    if o.readings < outlook::LEARNING {
+        1.0
+    } else if o.known || j.direction < 0 {
+        ramp(j.surprise, 2.0, 4.5, 0.1)
+    } else {
+        ramp(j.surprise, 2.5, 5.0, 0.3)
+    }
+}
+
+/// The reading, no further than three standard deviations from the level (and two counts above).
+fn clip(o: &Outlook, x: f64) -> f64 {
+    if o.readings < 20 {
+        return x;
+    }
+    let deviation = (o.fast + (o.point_bound + o.fast_variance) * o.fast * o.fast).sqrt();
+    x.max(o.fast - 3.0 * deviation)
+        .min(o.fast + 3.0 * deviation + 2.0)
+}

@@ -1,0 +1,304 @@
+//! Tail probabilities of the negative binomial law, as decades.
+//!
+//! `X` has mean `M` and variance `M + φ M²`; `φ = 0` is the Poisson law. Results are
+//! `-log10 P`, computed in the log domain throughout, so that they stay right far below the
+//! smallest double.
+
+use core::f64::consts::{FRAC_1_SQRT_2, LN_10};
+use statrs::function::erf::erfc;
+
+/// What is said of a reading on the unsurprising side of the mean: `-log10 (1/2)`.
+pub const EVEN: f64 = core::f64::consts::LOG10_2;
+
+/// Means below this are taken for it: no level comes near, and `x / M` must not overflow.
+const SMALLEST_MEAN: f64 = 1e-12;
+/// Dispersions below this are the Poisson law.
+const POISSON: f64 = 1e-9;
+/// Half of `ln 2π`.
+const HALF_LN_TWO_PI: f64 = 0.918_938_533_204_672_7;
+/// Square root of `π / 2`.
+const SQRT_HALF_PI: f64 = 1.253_314_137_315_500_3;
+
+/// `-log10 P(X >= x)` for a mean above 0 and a dispersion of 0 or more.
+///
+/// Exact for `x` up to 2, the saddlepoint above; [`EVEN`] where `x` is not above the mean, or so
+/// little that the saddlepoint degenerates. From a surprise of 1 to one of 300, and for means
+/// from 0.001 to 5000, the error against direct summation is at most 0.03 decades for dispersions
+/// up to 0.5 and 0.063 up to 2.
+pub fn upper(x: f64, mean: f64, dispersion: f64) -> f64 {
+    let mean = mean.max(SMALLEST_MEAN);
+    if x <= mean || x <= 0.0 {
+        EVEN
+    } else if x <= 1.0 {
+        decades((-(-zero_ln(mean, dispersion)).exp_m1()).ln())
+    } else if x <= 2.0 {
+        decades(two_or_more(mean, dispersion).ln())
+    } else {
+        saddlepoint(x, mean, dispersion)
+    }
+}
+
+/// `-log10 P(X <= x)` for a mean above 0 and a dispersion of 0 or more.
+///
+/// Exact at 0, the saddlepoint above; [`EVEN`] where `x` is not below the mean, or by too little.
+/// The error, as for [`upper`], is at most 0.06 decades.
+pub fn lower(x: f64, mean: f64, dispersion: f64) -> f64 {
+    let mean = mean.max(SMALLEST_MEAN);
+    if x >= mean {
+        EVEN
+    } else if x <= 0.0 {
+        zero_ln(mean, dispersion) / LN_10
+    } else {
+        saddlepoint(x, mean, dispersion)
+    }
+}
+
+/// `-ln P(X = 0) = ln(1 + φ M) / φ`: what one empty bucket weighs, in natural units.
+pub(crate) fn zero_ln(mean: f64, dispersion: f64) -> f64 {
+    if dispersion < POISSON {
+        mean
+    } else {
+        (dispersion * mean).ln_1p() / dispersion
+    }
+}
+
+fn decades(ln_probability: f64) -> f64 {
+    -ln_probability / LN_10
+}
+
+/// `P(X >= 2)`: one less the first two terms, or the sum of the rest where that cancels.
+fn two_or_more(mean: f64, dispersion: f64) -> f64 {
+    let none = (-zero_ln(mean, dispersion)).exp();
+    let scale = 1.0 + dispersion * mean;
+    let one = none * mean / scale;
+    let rest = 1.0 - none - one;
+    if rest > 1e-5 {
+        return rest;
+    }
+    // p(k + 1) / p(k) = M (1 + φ k) / ((k + 1)(1 + φ M))
+    let mut term = one * mean * (1.0 + dispersion) / (2.0 * scale);
+    let mut sum = term;
+    for k in 3..40 {
+        let k = f64::from(k);
+        term *= mean * (1.0 + dispersion * (k - 1.0)) / (k * scale);
+        sum += term;
+        if term < 1e-9 * sum {
+            break;
+        }
+    }
+    sum.max(f64::MIN_POSITIVE)
+}
+
+/// The Lugannani-Rice saddlepoint approximation in its lattice form (Lugannani and Rice 1980,
+/// Adv. Appl. Probab. 12; Daniels 1987, Int. Stat. Rev. 55, eq. 6.4), with the distribution
+/// function written by Mills' ratio so that `exp(-h)` stays outside:
+/// `P = exp(-h) / √(2π) · (Mills(w) - 1/w + 1/u)`, `w = √(2h)`.
+///
+/// `h` is half the deviance of `x` and `u` the lattice-corrected standardised saddlepoint. Both
+/// tails have the same form. Needs `x > 0`.
+fn saddlepoint(x: f64, mean: f64, dispersion: f64) -> f64 {
+    let away = x - mean;
+    let log_ratio = (x / mean).ln();
+    let tilt = tilt(x, mean, dispersion);
+    let half_deviance = x * log_ratio
+        - if dispersion < POISSON {
+            away
+        } else {
+            x * tilt + tilt / dispersion
+        };
+    let w = (2.0 * half_deviance.max(0.0)).sqrt();
+    if w < 0.15 {
+        return EVEN;
+    }
+    let u = -(-(log_ratio - tilt).abs()).exp_m1() * (x * (1.0 + dispersion * x)).sqrt();
+    let correction = mills_less_reciprocal(w, half_deviance) + 1.0 / u;
+    if correction > 0.0 {
+        ((half_deviance + HALF_LN_TWO_PI - correction.ln()) / LN_10).max(EVEN)
+    } else {
+        half_deviance / LN_10
+    }
+}
+
+/// `ln((1 + φ x) / (1 + φ M))`, without cancellation on either side.
+fn tilt(x: f64, mean: f64, dispersion: f64) -> f64 {
+    let scale = 1.0 + dispersion * mean;
+    let away = dispersion * (x - mean) / scale;
+    if away > -0.5 {
+        away.ln_1p()
+    } else {
+        ((1.0 + dispersion * x) / scale).ln()
+    }
+}
+
+/// Mills' ratio of the normal law less `1/w`, with `h = w²/2`: by `erfc`, or beyond 8 by the
+/// asymptotic series (Abramowitz and Stegun 7.1.23), where the two parts cancel.
+fn mills_less_reciprocal(w: f64, h: f64) -> f64 {
+    if w > 8.0 {
+        let i = 1.0 / (w * w);
+        -i / w * (1.0 - 3.0 * i * (1.0 - 5.0 * i * (1.0 - 7.0 * i)))
+    } else {
+        SQRT_HALF_PI * erfc(w * FRAC_1_SQRT_2) * h.exp() - 1.0 / w
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use statrs::function::gamma::ln_gamma;
+
+    /// `ln P(X = k)`, and the law's parameters, for summing tails term by term.
+    struct Law {
+        mean: f64,
+        dispersion: f64,
+    }
+
+    impl Law {
+        fn ln_pmf(&self, k: f64) -> f64 {
+            let Law { mean, dispersion } = *self;
+            if dispersion == 0.0 {
+                return k * mean.ln() - mean - ln_gamma(k + 1.0);
+            }
+            let shape = 1.0 / dispersion;
+            // ln Γ(k + r) - ln Γ(r) as a product where r is large and the difference would cancel.
+            let rising = if k <= 400.0 {
+                (0..k as u32).map(|i| (shape + f64::from(i)).ln()).sum()
+            } else {
+                ln_gamma(k + shape) - ln_gamma(shape)
+            };
+            rising - ln_gamma(k + 1.0) - shape * (dispersion * mean).ln_1p()
+                + k * (dispersion * mean / (1.0 + dispersion * mean)).ln()
+        }
+
+        /// `p(k + 1) / p(k)`.
+        fn ratio(&self, k: f64) -> f64 {
+            let Law { mean, dispersion } = *self;
+            mean * (1.0 + dispersion * k) / ((k + 1.0) * (1.0 + dispersion * mean))
+        }
+
+        fn upper(&self, x: f64) -> f64 {
+            let (mut term, mut sum, mut k) = (1.0, 1.0, x);
+            while term > 1e-14 * sum {
+                term *= self.ratio(k);
+                sum += term;
+                k += 1.0;
+            }
+            -(self.ln_pmf(x) + f64::ln(sum)) / LN_10
+        }
+
+        fn lower(&self, x: f64) -> f64 {
+            let (mut term, mut sum, mut k) = (1.0, 1.0, x);
+            while k > 0.0 && term > 1e-14 * sum {
+                k -= 1.0;
+                term /= self.ratio(k);
+                sum += term;
+            }
+            -(self.ln_pmf(x) + f64::ln(sum)) / LN_10
+        }
+    }
+
+    const MEANS: [f64; 11] = [
+        0.001, 0.01, 0.1, 0.5, 1.0, 3.0, 10.0, 40.0, 200.0, 1000.0, 5000.0,
+    ];
+    const DISPERSIONS: [f64; 7] = [0.0, 0.0005, 0.01, 0.1, 0.5, 1.0, 2.0];
+
+    /// The worst error of a side, in decades, over all laws, for surprises from 1 to 300.
+    fn worst_error(dispersions: &[f64], high: bool) -> (f64, f64, f64, f64) {
+        let mut worst = (0.0, 0.0, 0.0, 0.0);
+        for mean in MEANS {
+            for &dispersion in dispersions {
+                let law = Law { mean, dispersion };
+                let deviation = (mean + dispersion * mean * mean).sqrt();
+                for step in 1..400 {
+                    let away = 0.1 * f64::from(step) * deviation * (1.0 + 0.02 * f64::from(step));
+                    let x = if high {
+                        (mean + away).ceil()
+                    } else {
+                        (mean - away).floor()
+                    };
+                    if x < 0.0 {
+                        break;
+                    }
+                    let exact = if high { law.upper(x) } else { law.lower(x) };
+                    if exact > 300.0 {
+                        break;
+                    }
+                    if exact < 1.0 {
+                        continue;
+                    }
+                    let ours = if high {
+                        upper(x, mean, dispersion)
+                    } else {
+                        lower(x, mean, dispersion)
+                    };
+                    let error = (ours - exact).abs();
+                    if error > worst.0 {
+                        worst = (error, x, mean, dispersion);
+                    }
+                }
+            }
+        }
+        worst
+    }
+
+    #[test]
+    fn upper_tail_is_the_sum() {
+        let little = worst_error(&DISPERSIONS[..5], true);
+        assert!(little.0 <= 0.03, "{little:?}");
+        let all = worst_error(&DISPERSIONS, true);
+        assert!(all.0 <= 0.065, "{all:?}");
+    }
+
+    #[test]
+    fn lower_tail_is_the_sum() {
+        let worst = worst_error(&DISPERSIONS, false);
+        assert!(worst.0 <= 0.06, "{worst:?}");
+    }
+
+    #[test]
+    fn small_counts_are_exact() {
+        for mean in MEANS {
+            for dispersion in DISPERSIONS {
+                let law = Law { mean, dispersion };
+                let near = |ours: f64, exact: f64| (ours - exact).abs() <= 1e-6 * exact.max(1.0);
+                assert!(
+                    near(lower(0.0, mean, dispersion), law.lower(0.0)),
+                    "0, {mean}, {dispersion}"
+                );
+                for x in [1.0, 2.0] {
+                    if x > mean {
+                        let exact = law.upper(x);
+                        assert!(
+                            near(upper(x, mean, dispersion), exact),
+                            "{x}, {mean}, {dispersion}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unsurprising_side_is_even() {
+        assert_eq!(upper(3.0, 5.0, 0.1), EVEN);
+        assert_eq!(lower(7.0, 5.0, 0.1), EVEN);
+        assert_eq!(upper(0.0, 5.0, 0.1), EVEN);
+    }
+
+    #[test]
+    fn far_tails_are_finite() {
+        for mean in [1e-300, 1e-9, 0.002, 1.0, 1e15, 1e17] {
+            for dispersion in [0.0, 1e-10, 0.0005, 5.0] {
+                for x in [0.0, 1.0, 2.0, 3.0, 1e6, 1e15, 1e17] {
+                    assert!(
+                        upper(x, mean, dispersion).is_finite(),
+                        "{x} {mean} {dispersion}"
+                    );
+                    assert!(
+                        lower(x, mean, dispersion).is_finite(),
+                        "{x} {mean} {dispersion}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Errors: the one place that raises them with SQLSTATE, detail and hint, and the guard that keeps a
+//! fault of the monitor from ever becoming a fault of the statement it watches.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::{pg_sys, PgLogLevel, PgSqlErrorCode, PgTryBuilder};
+
+/// Raises an error; never returns.
+pub fn raise(code: PgSqlErrorCode, message: String, detail: String, hint: &str) -> ! {
+    let mut report =
+        ErrorReport::new(code, message, "cloudwalk_monitor").set_hint(hint.to_string());
+    if !detail.is_empty() {
+        report = report.set_detail(detail);
+    }
+    report.report(PgLogLevel::ERROR);
+    unreachable!("an error report does not return")
+}
+
+thread_local! {
+    static WARNED: RefCell<HashSet<String>> = RefCell::new(HashSet::new());
+}
+
+/// Warns about a cause once per backend; in strict mode raises it.
+pub fn once(cause: &str, detail: String) {
+    if crate::settings::strict() {
+        raise(
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            format!("monitoring failed: {cause}"),
+            detail,
+            "Set cloudwalk_monitor.strict to off to let the statement go on without a verdict.",
+        );
+    }
+    if WARNED.with_borrow_mut(|w| w.insert(cause.to_string())) {
+        ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_WARNING,
+            format!("monitoring failed: {cause}"),
+            "cloudwalk_monitor",
+        )
+        .set_detail(detail)
+        .set_hint(
+            "The row is stored without a verdict. See monitor_health for the count of errors.",
+        )
+        .report(PgLogLevel::WARNING);
+    }
+}
+
+/// What was caught.
+pub fn describe(e: &CaughtError) -> String {
+    match e {
+        CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r.message().to_string(),
+        CaughtError::RustPanic { ereport, .. } => ereport.message().to_string(),
+    }
+}
+
+/// Cancel and shutdown are never caught.
+fn must_go_on(e: &CaughtError) -> bool {
+    let code = match e {
+        CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r.sql_error_code(),
+        CaughtError::RustPanic { .. } => return false,
+    };
+    matches!(
+        code,
+        PgSqlErrorCode::ERRCODE_QUERY_CANCELED
+            | PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
+            | PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN
+            | PgSqlErrorCode::ERRCODE_DATABASE_DROPPED
+    )
+}
+
+/// Runs code that may raise a PostgreSQL error inside an internal subtransaction, and gives the error's
+/// message instead of raising it.
+pub fn contained<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    // SAFETY: the sequence that PL/pgSQL uses for an EXCEPTION block: memory context and resource owner
+    // are put back on both ways out.
+    unsafe {
+        let context = pg_sys::CurrentMemoryContext;
+        let owner = pg_sys::CurrentResourceOwner;
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(context);
+        let f = RefCell::new(Some(f));
+        let result = PgTryBuilder::new(AssertUnwindSafe(|| {
+            let f = f.borrow_mut().take().expect("called once");
+            Ok(f())
+        }))
+        .catch_others(|e| {
+            if must_go_on(&e) {
+                e.rethrow()
+            } else {
+                Err(describe(&e))
+            }
+        })
+        .execute();
+        if result.is_ok() {
+            pg_sys::ReleaseCurrentSubTransaction();
+        } else {
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+        }
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::CurrentResourceOwner = owner;
+        result
+    }
+}
+
+/// Runs code that calls no PostgreSQL function which may raise an error; a panic becomes its message.
+pub fn pure<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    std::panic::catch_unwind(AssertUnwindSafe(f)).map_err(|e| {
+        e.downcast_ref::<&str>()
+            .map(|s| s.to_string())
+            .or_else(|| e.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "panic".into())
+    })
+}

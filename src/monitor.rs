@@ -1,0 +1,104 @@
+//! A monitor: one watched table and how to read it. `transactions` is the one that is always there.
+
+use crate::calendar::Calendar;
+use crate::key;
+use crate::shared::Direction;
+
+/// Id of the shipped monitor.
+pub const SHIPPED: i32 = 0;
+/// Name of the shipped monitor and its table.
+pub const SHIPPED_NAME: &str = "transactions";
+
+/// How a monitor reads its table.
+pub struct Monitor {
+    pub id: i32,
+    pub name: String,
+    /// Schema-qualified, quoted.
+    pub relation: String,
+    pub time_column: String,
+    /// None: every row counts one.
+    pub value_column: Option<String>,
+    pub series_columns: Vec<String>,
+    pub calendar: Calendar,
+}
+
+/// The rule of one series.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub series: String,
+    pub direction: Option<Direction>,
+    pub limits: detector::Limits,
+}
+
+/// Where sealing may go.
+pub struct Frontier {
+    /// Newest bucket with a row; i64::MIN without any.
+    pub newest: i64,
+    /// The clock.
+    pub now: i64,
+    /// How long a bucket stays open.
+    pub lateness: i64,
+    /// Whether the stream keeps up with the clock, so that the clock may find it silent.
+    pub follows_clock: bool,
+    /// Whether nothing has come in for as long as a bucket stays open.
+    pub idle: bool,
+}
+
+impl Frontier {
+    /// The last bucket that is sealed; i64::MIN where none is.
+    pub fn sealed(&self, calendar: &Calendar) -> i64 {
+        if self.newest == i64::MIN {
+            return i64::MIN;
+        }
+        let by_clock = (self.now - self.lateness).div_euclid(calendar.width) - 1;
+        if self.follows_clock {
+            return by_clock;
+        }
+        let by_rows = if self.idle {
+            self.newest
+        } else {
+            self.newest - 1 - calendar.buckets_in(self.lateness)
+        };
+        by_rows.min(by_clock)
+    }
+
+    /// Whether a newest row this fresh shows that the stream keeps up with the clock.
+    pub fn keeps_up(newest: i64, now: i64, calendar: &Calendar) -> bool {
+        const FRESH_US: i64 = 15 * 60 * 1_000_000;
+        newest != i64::MIN && now - calendar.start(newest + 1) <= FRESH_US.max(15 * calendar.width)
+    }
+}
+
+impl Monitor {
+    /// Direction and limits of a series: the operator's where there are any, else those built in.
+    pub fn rule(&self, rules: &[Rule], series_key: &[u8]) -> (Direction, detector::Limits) {
+        let own = if rules.is_empty() {
+            None
+        } else {
+            let label = self.label(series_key);
+            rules.iter().find(|r| r.series == label)
+        };
+        (
+            own.and_then(|r| r.direction)
+                .unwrap_or_else(|| default_direction(self.id, series_key)),
+            own.map_or(detector::Limits::NONE, |r| r.limits),
+        )
+    }
+
+    /// Label of a series.
+    pub fn label(&self, key: &[u8]) -> String {
+        key::label(key, &self.series_columns)
+    }
+}
+
+/// What may alert where no rule says otherwise. The shipped statuses: approvals matter when they fall,
+/// everything else when it rises. Other monitors watch both ways.
+pub fn default_direction(monitor: i32, series_key: &[u8]) -> Direction {
+    if monitor != SHIPPED {
+        Direction::Both
+    } else if series_key == b"\x01approved\0" {
+        Direction::Low
+    } else {
+        Direction::High
+    }
+}

@@ -1,0 +1,774 @@
+//! What a transaction added but has not committed yet, and the models as it sees them.
+//!
+//! Each (sub)transaction keeps a journal: what it adds per series and bucket. Private copies of the touched
+//! series are folded forward row by row, so that row 3 of a COPY is judged knowing rows 1 and 2. Rolled
+//! back, journal and copies are dropped. At COMMIT the journal is added to the shared rings; what does not
+//! fit there is left to a refold of the table. Copies are never merged: additions commute, states do not.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use detector::{Judgement, Limits, Series, Verdict};
+use pgrx::{pg_guard, pg_sys};
+
+use crate::calendar::Calendar;
+use crate::monitor::Monitor;
+use crate::plan::Plan;
+use crate::shared::{self, Delta, Direction, PreparedWork, Segment, LIVE, NEVER, RING};
+use crate::{calendar, fault, worker};
+
+/// Journal entries of one transaction; past that it only remembers from where the table must be folded.
+const MAX_JOURNAL: usize = 4096;
+/// Buckets for which a transaction remembers that it has rows in them.
+const PRESENCE: usize = 4096;
+
+/// What is said of a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Opinion {
+    pub verdict: Verdict,
+    pub expected: Option<f64>,
+    pub score: Option<f64>,
+}
+
+impl Opinion {
+    /// Nothing can be said.
+    pub const LEARNING: Opinion = Opinion {
+        verdict: Verdict::Learning,
+        expected: None,
+        score: None,
+    };
+}
+
+/// A row to be judged.
+#[derive(Clone, Copy)]
+pub struct Reading {
+    pub bucket: i64,
+    pub count: i64,
+    /// The row is the whole reading of a bucket that is over, so that it can be too low as well.
+    pub complete: bool,
+}
+
+/// Which of the last buckets a transaction has rows in.
+struct Presence {
+    top: i64,
+    bits: [u64; PRESENCE / 64],
+}
+
+impl Presence {
+    fn new() -> Presence {
+        Presence {
+            top: i64::MIN,
+            bits: [0; PRESENCE / 64],
+        }
+    }
+    fn bit(bucket: i64) -> (usize, u64) {
+        let i = bucket.rem_euclid(PRESENCE as i64) as usize;
+        (i / 64, 1 << (i % 64))
+    }
+    fn set(&mut self, bucket: i64) {
+        if self.top == i64::MIN || bucket.saturating_sub(self.top) >= PRESENCE as i64 {
+            self.bits = [0; PRESENCE / 64];
+            self.top = bucket;
+        }
+        while self.top < bucket {
+            self.top += 1;
+            let (w, b) = Self::bit(self.top);
+            self.bits[w] &= !b;
+        }
+        if self.top - bucket < PRESENCE as i64 {
+            let (w, b) = Self::bit(bucket);
+            self.bits[w] |= b;
+        }
+    }
+    fn get(&self, bucket: i64) -> bool {
+        let (w, b) = Self::bit(bucket);
+        bucket <= self.top
+            && self.top.saturating_sub(bucket) < PRESENCE as i64
+            && self.bits[w] & b != 0
+    }
+}
+
+/// Which series is asked for.
+struct Who<'a> {
+    /// Places in the overlay, where the transaction has touched it.
+    monitor: Option<u32>,
+    series: Option<u32>,
+    key: &'a [u8],
+    id: i32,
+    calendar: &'a Calendar,
+}
+
+/// A reading that is not inserted, and what its series says of it.
+pub struct Peek {
+    pub state: Series,
+    pub judgement: Judgement,
+    pub observed: f64,
+    pub complete: bool,
+    pub limits: Limits,
+    pub direction: Direction,
+}
+
+/// A series as the transaction sees it.
+struct Private {
+    command: u32,
+    /// The bucket the state has been advanced to and not yet learned.
+    bucket: i64,
+    state: Series,
+    committed: i64,
+    own: i64,
+    last: Option<(f64, Judgement)>,
+    limits: Limits,
+    direction: Direction,
+    sealed: i64,
+    ring: [i64; RING],
+    ring_present: u32,
+    /// Lies past the ring: nothing shared can be read for it any more.
+    beyond: bool,
+}
+
+struct TouchedSeries {
+    monitor: u32,
+    key: Vec<u8>,
+    slot: Option<u32>,
+    private: Option<Box<Private>>,
+}
+
+struct TouchedMonitor {
+    plan: Rc<Plan>,
+    cell: Option<u32>,
+    presence: Box<Presence>,
+}
+
+#[derive(Default)]
+struct Level {
+    nest: i32,
+    deltas: HashMap<(u32, i64), (i64, i32)>,
+    dirty: HashMap<u32, i64>,
+    spilled: bool,
+    rules: bool,
+}
+
+impl Level {
+    fn add(&mut self, series: u32, bucket: i64, sum: i64, rows: i32) {
+        let e = self.deltas.entry((series, bucket)).or_default();
+        e.0 = e.0.wrapping_add(sum);
+        e.1 = e.1.wrapping_add(rows);
+    }
+    fn dirty(&mut self, monitor: u32, from: i64) {
+        let d = self.dirty.entry(monitor).or_insert(NEVER);
+        *d = (*d).min(from);
+    }
+}
+
+/// A transaction's additions.
+#[derive(Default)]
+pub struct Overlay {
+    monitors: Vec<TouchedMonitor>,
+    series: Vec<TouchedSeries>,
+    index: HashMap<Vec<u8>, Vec<u32>>,
+    levels: Vec<Level>,
+    entries: usize,
+    ready: Vec<Delta>,
+    ready_dirty: Vec<(u32, i64)>,
+    xid: u32,
+}
+
+thread_local! {
+    static OVERLAY: RefCell<Overlay> = RefCell::new(Overlay::default());
+}
+
+/// Runs with the overlay of the transaction. Nothing inside may raise a PostgreSQL error.
+pub fn with<T>(f: impl FnOnce(&mut Overlay) -> T) -> T {
+    OVERLAY.with_borrow_mut(f)
+}
+
+fn nest_level() -> i32 {
+    // SAFETY: reads a number of the transaction state.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
+}
+
+impl Overlay {
+    fn monitor(&mut self, segment: Option<Segment>, plan: &Rc<Plan>) -> u32 {
+        let found = self
+            .monitors
+            .iter()
+            .position(|m| m.plan.monitor == plan.monitor);
+        let i = found.unwrap_or_else(|| {
+            self.monitors.push(TouchedMonitor {
+                plan: plan.clone(),
+                cell: None,
+                presence: Box::new(Presence::new()),
+            });
+            self.monitors.len() - 1
+        });
+        let m = &mut self.monitors[i];
+        if m.cell.is_none() {
+            m.cell = segment.and_then(|s| s.cell(plan.monitor)).map(|(n, _)| n);
+        }
+        i as u32
+    }
+
+    fn find_series(&self, monitor: u32, key: &[u8]) -> Option<u32> {
+        let all = self.index.get(key)?;
+        all.iter()
+            .find(|i| self.series[**i as usize].monitor == monitor)
+            .copied()
+    }
+
+    fn series(&mut self, monitor: u32, key: &[u8]) -> u32 {
+        if let Some(i) = self.find_series(monitor, key) {
+            return i;
+        }
+        let i = self.series.len() as u32;
+        self.series.push(TouchedSeries {
+            monitor,
+            key: key.to_vec(),
+            slot: None,
+            private: None,
+        });
+        self.index.entry(key.to_vec()).or_default().push(i);
+        i
+    }
+
+    fn level(&mut self) -> &mut Level {
+        let nest = nest_level();
+        if self.levels.last().is_none_or(|l| l.nest < nest) {
+            self.levels.push(Level {
+                nest,
+                ..Level::default()
+            });
+        }
+        self.levels.last_mut().expect("pushed above")
+    }
+
+    /// What the transaction has added to a bucket of a series: sum and rows.
+    fn own(&self, series: u32, bucket: i64) -> (i64, i32) {
+        self.levels
+            .iter()
+            .filter_map(|l| l.deltas.get(&(series, bucket)))
+            .fold((0, 0), |a, d| (a.0.wrapping_add(d.0), a.1 + d.1))
+    }
+
+    fn own_of_monitor(&self, monitor: u32, bucket: i64) -> (i64, i32) {
+        self.levels
+            .iter()
+            .flat_map(|l| &l.deltas)
+            .filter(|((s, b), _)| *b == bucket && self.series[*s as usize].monitor == monitor)
+            .fold((0, 0), |a, (_, d)| (a.0.wrapping_add(d.0), a.1 + d.1))
+    }
+
+    /// Judges a row before it is inserted.
+    pub fn judge(&mut self, segment: Segment, plan: &Rc<Plan>, key: &[u8], r: Reading) -> Opinion {
+        let m = self.monitor(Some(segment), plan);
+        let Some(cell_index) = self.monitors[m as usize].cell else {
+            return Opinion::LEARNING;
+        };
+        let s = self.series(m, key);
+        // SAFETY: reads the command counter.
+        let command = unsafe { pg_sys::GetCurrentCommandId(false) };
+        let kept = self.series[s as usize]
+            .private
+            .take()
+            .filter(|p| (p.command == command || p.beyond) && p.bucket <= r.bucket);
+        let private = match kept {
+            Some(p) => Some(self.forward(m, p, r.bucket)),
+            None => {
+                let who = Who {
+                    monitor: Some(m),
+                    series: Some(s),
+                    key,
+                    id: plan.monitor,
+                    calendar: &plan.calendar,
+                };
+                self.rebuild(segment, cell_index, &who, r.bucket)
+            }
+        };
+        self.monitors[m as usize].presence.set(r.bucket);
+        let Some(mut p) = private else {
+            return Opinion::LEARNING;
+        };
+        p.command = command;
+        p.own = p.own.wrapping_add(r.count);
+        let sum = p.committed.wrapping_add(p.own).max(0);
+        let x = sum as f64;
+        let j = p.state.judge(x);
+        p.last = Some((x, j));
+        let alone = p.committed == 0 && p.own == r.count;
+        let opinion = opinion(&j, &p.limits, p.direction, x, r.complete && alone);
+        self.series[s as usize].private = Some(p);
+        opinion
+    }
+
+    /// What would be said of a reading that is not inserted.
+    pub fn peek(&mut self, segment: Segment, m: &Monitor, key: &[u8], r: Reading) -> Option<Peek> {
+        let (cell_index, _) = segment.cell(m.id)?;
+        let touched = self.monitors.iter().position(|t| t.plan.monitor == m.id);
+        let series = touched.and_then(|i| self.find_series(i as u32, key));
+        let who = Who {
+            monitor: touched.map(|i| i as u32),
+            series,
+            key,
+            id: m.id,
+            calendar: &m.calendar,
+        };
+        let p = self.rebuild(segment, cell_index, &who, r.bucket)?;
+        let sum = p.committed.wrapping_add(p.own).wrapping_add(r.count).max(0);
+        let x = sum as f64;
+        Some(Peek {
+            judgement: p.state.judge(x),
+            observed: x,
+            complete: r.complete && p.committed == 0 && p.own == 0,
+            state: p.state,
+            limits: p.limits,
+            direction: p.direction,
+        })
+    }
+
+    /// Moves a private copy on to a later bucket.
+    fn forward(&self, monitor: u32, mut p: Box<Private>, bucket: i64) -> Box<Private> {
+        if p.bucket == bucket {
+            return p;
+        }
+        let m = &self.monitors[monitor as usize];
+        let cal = &m.plan.calendar;
+        let pace = cal.pace();
+        let ring_end = p.sealed.saturating_add(RING as i64);
+        let x = p.committed.wrapping_add(p.own).max(0) as f64;
+        let j = match p.last {
+            Some((seen, j)) if seen == x => j,
+            _ => p.state.judge(x),
+        };
+        p.state.learn(x, &j, cal.moment(p.bucket), pace);
+        let first = (p.bucket + 1).max(bucket.saturating_sub(PRESENCE as i64));
+        for b in first..bucket {
+            let i = b.rem_euclid(RING as i64) as usize;
+            let in_ring = p.sealed != i64::MIN && b > p.sealed && b <= ring_end;
+            let present = m.presence.get(b) || in_ring && p.ring_present >> i & 1 != 0;
+            if present {
+                let x = if in_ring { p.ring[i].max(0) } else { 0 };
+                p.state.step(x as f64, cal.moment(b), pace);
+            }
+        }
+        p.state.advance(cal.moment(bucket), pace);
+        let in_ring = p.sealed != i64::MIN && bucket <= ring_end;
+        p.committed = if in_ring {
+            p.ring[bucket.rem_euclid(RING as i64) as usize]
+        } else {
+            0
+        };
+        p.beyond = !in_ring;
+        p.bucket = bucket;
+        p.own = 0;
+        p.last = None;
+        p
+    }
+
+    /// Copies a series from the shared store and folds what is not sealed yet. None: it cannot be judged,
+    /// since its models are being loaded or the row is older than what is sealed.
+    fn rebuild(
+        &self,
+        segment: Segment,
+        cell_index: u32,
+        who: &Who,
+        bucket: i64,
+    ) -> Option<Box<Private>> {
+        let cell = &segment.header().cells[cell_index as usize];
+        let cal = who.calendar;
+        let pace = cal.pace();
+        let own = |b: i64| who.series.map_or((0, 0), |s| self.own(s, b));
+        let own_of_monitor = |b: i64| who.monitor.map_or((0, 0), |m| self.own_of_monitor(m, b));
+        let touched = who.series.map(|s| &self.series[s as usize]);
+        let slot = touched
+            .and_then(|t| t.slot)
+            .or_else(|| segment.find_slot(cell_index, who.key));
+        let held = segment.read(cell);
+        if cell.state.load(Ordering::Acquire) != LIVE {
+            return None;
+        }
+        let model = held.model();
+        let sealed = model.sealed;
+        if bucket <= sealed {
+            return None;
+        }
+        let (mut limits, mut direction) = (
+            Limits::NONE,
+            crate::monitor::default_direction(who.id, who.key),
+        );
+        let mut state = model.ground.blank;
+        let mut ring = [0i64; RING];
+        let mut ring_present = 0u32;
+        if let Some(n) = slot {
+            let mine = held.slot(n);
+            limits = mine.limits;
+            direction = Direction::from_u8(mine.direction);
+            if mine.born != NEVER {
+                state = mine.series;
+            }
+            for (r, sum) in ring.iter_mut().zip(&segment.slot(n).sums) {
+                *r = sum.load(Ordering::Acquire);
+            }
+        }
+        for (i, rows) in cell.rows.iter().enumerate() {
+            ring_present |= u32::from(rows.load(Ordering::Acquire) > 0) << i;
+        }
+        let last_in_ring = sealed.saturating_add(RING as i64);
+        let place = |b: i64| b.rem_euclid(RING as i64) as usize;
+        if sealed != i64::MIN {
+            let here = |b: i64| ring_present >> place(b) & 1 != 0 || own_of_monitor(b).1 > 0;
+            let end = (bucket - 1).min(last_in_ring);
+            let unsealed = sealed + 1..=end;
+            let all_present = self.levels.is_empty()
+                && unsealed.clone().all(|b| ring_present >> place(b) & 1 != 0)
+                || unsealed.clone().all(here);
+            let mut ground = (!all_present).then_some(model.ground);
+            for b in unsealed {
+                let at = cal.moment(b);
+                let x = ring[place(b)].wrapping_add(own(b).0).max(0) as f64;
+                match &mut ground {
+                    None => {
+                        state.step(x, at, pace);
+                    }
+                    Some(g) => {
+                        let sum = cell.sums[place(b)]
+                            .load(Ordering::Acquire)
+                            .wrapping_add(own_of_monitor(b).0);
+                        let sealing = g.seal(at, here(b), sum.max(0) as f64, pace);
+                        if sealing.counted {
+                            state.step(x, at, pace);
+                        }
+                        g.close(at, &sealing, pace);
+                    }
+                }
+            }
+        }
+        drop(held);
+        let in_ring = sealed != i64::MIN && bucket <= last_in_ring;
+        if !in_ring {
+            let from = if sealed == i64::MIN {
+                bucket.saturating_sub(PRESENCE as i64)
+            } else {
+                (last_in_ring + 1).max(bucket.saturating_sub(PRESENCE as i64))
+            };
+            for b in from..bucket {
+                let m = who.monitor.map(|m| &self.monitors[m as usize]);
+                if m.is_some_and(|m| m.presence.get(b)) {
+                    let x = own(b).0.max(0) as f64;
+                    state.step(x, cal.moment(b), pace);
+                }
+            }
+        }
+        state.advance(cal.moment(bucket), pace);
+        Some(Box::new(Private {
+            command: 0,
+            bucket,
+            state,
+            committed: if in_ring { ring[place(bucket)] } else { 0 },
+            own: own(bucket).0,
+            last: None,
+            limits,
+            direction,
+            sealed,
+            ring,
+            ring_present,
+            beyond: !in_ring,
+        }))
+    }
+
+    /// Records what a statement really did to a series.
+    pub fn record(
+        &mut self,
+        segment: Option<Segment>,
+        plan: &Rc<Plan>,
+        key: &[u8],
+        bucket: i64,
+        sum: i64,
+        rows: i32,
+    ) {
+        let m = self.monitor(segment, plan);
+        let s = self.series(m, key);
+        let full = self.entries >= MAX_JOURNAL;
+        let level = self.level();
+        if full || level.spilled {
+            level.spilled = true;
+            level.dirty(m, bucket);
+            return;
+        }
+        let before = level.deltas.len();
+        level.add(s, bucket, sum, rows);
+        let grown = level.deltas.len() - before;
+        self.entries += grown;
+    }
+
+    /// Notes that a monitor must be folded again from a bucket on, once this commits.
+    pub fn mark_dirty(&mut self, segment: Option<Segment>, plan: &Rc<Plan>, from: i64) {
+        let m = self.monitor(segment, plan);
+        self.level().dirty(m, from);
+    }
+
+    /// Notes that rules were changed, so that the worker reads them once this commits.
+    pub fn rules_changed(&mut self) {
+        self.level().rules = true;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.levels.is_empty()
+    }
+
+    fn clear(&mut self) {
+        if self.monitors.is_empty() && self.levels.is_empty() {
+            return;
+        }
+        *self = Overlay::default();
+    }
+
+    /// Everything that may allocate or wait, before the commit record is written.
+    fn prepare_merge(&mut self, segment: Segment) {
+        self.ready.clear();
+        self.ready_dirty.clear();
+        // SAFETY: reads the transaction state.
+        self.xid = unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner();
+        for level in &self.levels {
+            for (m, from) in &level.dirty {
+                if let Some(cell) = self.monitors[*m as usize].cell {
+                    self.ready_dirty.push((cell, *from));
+                }
+            }
+            for ((s, bucket), (sum, rows)) in &level.deltas {
+                if (*sum, *rows) == (0, 0) {
+                    continue;
+                }
+                let touched = &mut self.series[*s as usize];
+                let Some(cell) = self.monitors[touched.monitor as usize].cell else {
+                    continue;
+                };
+                if touched.slot.is_none() {
+                    touched.slot = segment.place_series(cell, &touched.key);
+                }
+                match touched.slot {
+                    Some(slot) => self.ready.push(Delta {
+                        cell,
+                        slot,
+                        bucket: *bucket,
+                        sum: *sum,
+                        rows: *rows,
+                    }),
+                    None => self.ready_dirty.push((cell, *bucket)),
+                }
+            }
+        }
+        self.ready.sort_unstable_by_key(|d| (d.cell, d.bucket));
+    }
+
+    /// After the commit record: adds to the shared store.
+    fn merge(&mut self, segment: Segment) {
+        let now = calendar::now();
+        let mut wake = false;
+        let mut rest = self.ready.as_slice();
+        while let Some(first) = rest.first() {
+            let n = rest.partition_point(|d| d.cell <= first.cell);
+            wake |= segment.merge(first.cell, &rest[..n], NEVER, self.xid, now);
+            rest = &rest[n..];
+        }
+        for (cell, from) in &self.ready_dirty {
+            wake |= segment.merge(*cell, &[], *from, self.xid, now);
+        }
+        if self.levels.iter().any(|l| l.rules) {
+            segment
+                .header()
+                .rules_version
+                .fetch_add(1, Ordering::AcqRel);
+            wake = true;
+        }
+        if wake {
+            worker::wake(segment);
+        }
+    }
+
+    /// A transaction is prepared: somebody else will commit it, so the worker has to watch for it.
+    fn hand_over(&mut self, segment: Segment) {
+        // SAFETY: reads the transaction state.
+        let xid = unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner();
+        let mut from: HashMap<u32, i64> = HashMap::new();
+        let mut note = |cell: Option<u32>, bucket: i64| {
+            if let Some(cell) = cell {
+                let f = from.entry(cell).or_insert(NEVER);
+                *f = (*f).min(bucket);
+            }
+        };
+        for level in &self.levels {
+            for (m, bucket) in &level.dirty {
+                note(self.monitors[*m as usize].cell, *bucket);
+            }
+            for (s, bucket) in level.deltas.keys() {
+                let m = self.series[*s as usize].monitor;
+                note(self.monitors[m as usize].cell, *bucket);
+            }
+        }
+        for (cell, bucket) in from {
+            segment.prepared(PreparedWork { xid, cell, bucket });
+        }
+        worker::wake(segment);
+    }
+
+    fn sub_committed(&mut self, nest: i32) {
+        while self.levels.last().is_some_and(|l| l.nest >= nest) {
+            let mut top = self.levels.pop().expect("checked");
+            match self.levels.last_mut() {
+                Some(parent) if parent.nest == nest - 1 => {
+                    for ((s, b), (sum, rows)) in top.deltas {
+                        let before = parent.deltas.len();
+                        parent.add(s, b, sum, rows);
+                        if parent.deltas.len() == before {
+                            self.entries -= 1;
+                        }
+                    }
+                    for (m, from) in top.dirty {
+                        parent.dirty(m, from);
+                    }
+                    parent.spilled |= top.spilled;
+                    parent.rules |= top.rules;
+                }
+                _ => {
+                    top.nest = nest - 1;
+                    self.levels.push(top);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn sub_aborted(&mut self, nest: i32) {
+        while self.levels.last().is_some_and(|l| l.nest >= nest) {
+            let gone = self.levels.pop().expect("checked");
+            self.entries -= gone.deltas.len();
+        }
+        for s in &mut self.series {
+            s.private = None;
+        }
+        for m in &mut self.monitors {
+            *m.presence = Presence::new();
+        }
+        for l in &self.levels {
+            for (s, bucket) in l.deltas.keys() {
+                let m = self.series[*s as usize].monitor;
+                self.monitors[m as usize].presence.set(*bucket);
+            }
+        }
+    }
+}
+
+/// Turns a judgement into what the row is told. A bucket that may still grow is never too low.
+pub fn opinion(
+    j: &Judgement,
+    limits: &Limits,
+    direction: Direction,
+    x: f64,
+    complete: bool,
+) -> Opinion {
+    let counts = |d: i8| d > 0 || complete;
+    let mut verdict = j.verdict();
+    let mut score = j.score();
+    if !counts(j.direction) {
+        verdict = verdict.min(Verdict::Normal);
+        score = 0.0;
+    } else if !direction.allows(j.direction) {
+        verdict = verdict.min(Verdict::Normal);
+    }
+    if let Some((by_limit, d)) = limits.verdict(x) {
+        if counts(d) {
+            verdict = verdict.max(by_limit);
+        }
+    }
+    Opinion {
+        verdict,
+        expected: Some(j.expected),
+        score: Some(score),
+    }
+}
+
+/// Registers the transaction callbacks; once per process.
+pub fn register_callbacks() {
+    // SAFETY: both functions live as long as the library, which is never unloaded.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
+    }
+}
+
+/// A fault here must never reach the transaction: it is counted and the table is folded again.
+fn shielded(segment: Option<Segment>, f: impl FnOnce()) {
+    if fault::pure(f).is_err() {
+        if let Some(s) = segment {
+            s.header().stats.errors.fetch_add(1, Ordering::Relaxed);
+            for (_, cell) in s.cells() {
+                cell.mark_dirty(i64::MIN);
+            }
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_transaction(
+    event: pg_sys::XactEvent::Type,
+    _arg: *mut std::ffi::c_void,
+) {
+    use pg_sys::XactEvent::*;
+    let segment = shared::attached();
+    match event {
+        XACT_EVENT_PRE_COMMIT => {
+            if let Some(s) = segment {
+                shielded(segment, || {
+                    with(|o| {
+                        if !o.is_empty() {
+                            o.prepare_merge(s)
+                        }
+                    })
+                });
+            }
+        }
+        XACT_EVENT_COMMIT => {
+            if let Some(s) = segment {
+                shielded(segment, || {
+                    with(|o| {
+                        if !o.is_empty() {
+                            o.merge(s)
+                        }
+                    })
+                });
+            }
+            shielded(segment, || with(Overlay::clear));
+        }
+        XACT_EVENT_PRE_PREPARE => {
+            if let Some(s) = segment {
+                shielded(segment, || {
+                    with(|o| {
+                        if !o.is_empty() {
+                            o.hand_over(s)
+                        }
+                    })
+                });
+            }
+        }
+        XACT_EVENT_PREPARE | XACT_EVENT_ABORT => shielded(segment, || with(Overlay::clear)),
+        _ => {}
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_subtransaction(
+    event: pg_sys::SubXactEvent::Type,
+    _id: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _arg: *mut std::ffi::c_void,
+) {
+    use pg_sys::SubXactEvent::*;
+    let segment = shared::attached();
+    let nest = nest_level();
+    match event {
+        SUBXACT_EVENT_COMMIT_SUB => shielded(segment, || with(|o| o.sub_committed(nest))),
+        SUBXACT_EVENT_ABORT_SUB => shielded(segment, || with(|o| o.sub_aborted(nest))),
+        _ => {}
+    }
+}

@@ -1,0 +1,259 @@
+//! How a trigger reads a row: the columns of its monitor, resolved once per backend and trigger.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+
+use crate::calendar::Calendar;
+use crate::key;
+
+/// A column to read.
+#[derive(Clone, Copy)]
+pub struct Column {
+    pub number: i32,
+    pub type_id: pg_sys::Oid,
+}
+
+/// A column of a series' key.
+struct KeyColumn {
+    column: Column,
+    /// Output function, for types that are not text.
+    output: Option<pg_sys::Oid>,
+}
+
+/// The columns that a BEFORE trigger fills, and the values of the enum.
+pub struct VerdictColumns {
+    pub expected: i32,
+    pub score: i32,
+    pub verdict: i32,
+    pub labels: [pg_sys::Oid; 4],
+}
+
+/// How to read the rows of one table for its monitor.
+pub struct Plan {
+    pub monitor: i32,
+    pub calendar: Calendar,
+    time: Column,
+    value: Option<Column>,
+    keys: Vec<KeyColumn>,
+    pub verdict: Option<VerdictColumns>,
+}
+
+/// What a row says.
+pub struct Row {
+    /// Microseconds from PostgreSQL's epoch; None where it is NULL.
+    pub time: Option<i64>,
+    pub count: i64,
+}
+
+thread_local! {
+    static PLANS: RefCell<HashMap<(u32, u32), Rc<Plan>>> = RefCell::new(HashMap::new());
+}
+
+/// Whether a value can be read as a whole number.
+pub fn is_count_type(type_id: pg_sys::Oid) -> bool {
+    matches!(type_id, pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID)
+}
+
+/// Whether a type is one of the text types, whose bytes are the key.
+fn is_text(type_id: pg_sys::Oid) -> bool {
+    matches!(type_id, pg_sys::TEXTOID | pg_sys::VARCHAROID)
+}
+
+/// The plan of a trigger. Its arguments: monitor id, bucket width in microseconds, time zone, time column,
+/// value column (empty: rows are counted), series columns.
+///
+/// # Safety
+/// `data` must be the trigger data of a row trigger on a live relation.
+pub unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<Plan>, String> {
+    let trigger = &*data.tg_trigger;
+    let relation = &*data.tg_relation;
+    let id = (trigger.tgoid.to_u32(), relation.rd_id.to_u32());
+    if let Some(plan) = PLANS.with_borrow(|p| p.get(&id).cloned()) {
+        return Ok(plan);
+    }
+    let plan = Rc::new(resolve(trigger, relation.rd_att)?);
+    PLANS.with_borrow_mut(|p| {
+        if p.len() > 512 {
+            p.clear();
+        }
+        p.insert(id, plan.clone())
+    });
+    Ok(plan)
+}
+
+unsafe fn resolve(trigger: &pg_sys::Trigger, columns: pg_sys::TupleDesc) -> Result<Plan, String> {
+    let args: Vec<String> = (0..trigger.tgnargs as usize)
+        .map(|i| {
+            CStr::from_ptr(*trigger.tgargs.add(i))
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    let [monitor, width, zone, time, value, keys @ ..] = args.as_slice() else {
+        return Err("the trigger has too few arguments".into());
+    };
+    let find = |name: &str| {
+        column(columns, name).ok_or_else(|| format!("the table has no column \"{name}\""))
+    };
+    let time = find(time)?;
+    if time.type_id != pg_sys::TIMESTAMPTZOID {
+        return Err("the time column is not of type timestamp with time zone".into());
+    }
+    let value = match value.as_str() {
+        "" => None,
+        name => Some(find(name)?),
+    };
+    if value.is_some_and(|v| !is_count_type(v.type_id)) {
+        return Err("the value column is not of an integer type".into());
+    }
+    let mut key_columns = Vec::with_capacity(keys.len());
+    for name in keys {
+        let column = find(name)?;
+        let output = (!is_text(column.type_id)).then(|| {
+            let (mut function, mut varlena) = (pg_sys::InvalidOid, false);
+            pg_sys::getTypeOutputInfo(column.type_id, &mut function, &mut varlena);
+            function
+        });
+        key_columns.push(KeyColumn { column, output });
+    }
+    let number = |s: &String| {
+        s.parse::<i64>()
+            .map_err(|_| format!("\"{s}\" is no number"))
+    };
+    Ok(Plan {
+        monitor: number(monitor)? as i32,
+        calendar: Calendar::new(number(width)?, zone),
+        time,
+        value,
+        keys: key_columns,
+        verdict: verdict_columns(columns),
+    })
+}
+
+/// Attribute number and type of a column.
+///
+/// # Safety
+/// `columns` must be a valid tuple descriptor.
+pub unsafe fn column(columns: pg_sys::TupleDesc, name: &str) -> Option<Column> {
+    (1..=(*columns).natts).find_map(|n| {
+        let a = &*attribute_of(columns, n - 1);
+        let found = CStr::from_ptr(a.attname.data.as_ptr()).to_bytes() == name.as_bytes();
+        (found && !a.attisdropped).then_some(Column {
+            number: n,
+            type_id: a.atttypid,
+        })
+    })
+}
+
+/// The server's TupleDescAttr, an inline function that is not bound.
+unsafe fn attribute_of(columns: pg_sys::TupleDesc, i: i32) -> *const pg_sys::FormData_pg_attribute {
+    #[cfg(not(feature = "pg18"))]
+    {
+        (*columns).attrs.as_ptr().add(i as usize)
+    }
+    #[cfg(feature = "pg18")]
+    {
+        let attributes = (*columns)
+            .compact_attrs
+            .as_ptr()
+            .add((*columns).natts as usize);
+        attributes
+            .cast::<pg_sys::FormData_pg_attribute>()
+            .add(i as usize)
+    }
+}
+
+unsafe fn verdict_columns(columns: pg_sys::TupleDesc) -> Option<VerdictColumns> {
+    let expected = column(columns, "expected")?;
+    let score = column(columns, "score")?;
+    let verdict = column(columns, "verdict")?;
+    if expected.type_id != pg_sys::FLOAT4OID || score.type_id != pg_sys::FLOAT4OID {
+        return None;
+    }
+    let label = |name: &CStr| {
+        let oid = pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::ENUMTYPOIDNAME as i32,
+            pg_sys::Anum_pg_enum_oid as _,
+            pg_sys::Datum::from(verdict.type_id),
+            pg_sys::Datum::from(name.as_ptr()),
+            pg_sys::Datum::from(0usize),
+            pg_sys::Datum::from(0usize),
+        );
+        (oid != pg_sys::InvalidOid).then_some(oid)
+    };
+    Some(VerdictColumns {
+        expected: expected.number,
+        score: score.number,
+        verdict: verdict.number,
+        labels: [
+            label(c"learning")?,
+            label(c"normal")?,
+            label(c"warning")?,
+            label(c"critical")?,
+        ],
+    })
+}
+
+unsafe fn attribute(
+    tuple: pg_sys::HeapTuple,
+    columns: pg_sys::TupleDesc,
+    number: i32,
+) -> Option<pg_sys::Datum> {
+    let mut null = false;
+    let datum = pgrx::pg_sys::heap_getattr(tuple, number as _, columns, &mut null);
+    (!null).then_some(datum)
+}
+
+impl Plan {
+    /// Reads a row and writes the key of its series into `key`.
+    ///
+    /// # Safety
+    /// `tuple` must be a row of a relation with the descriptor `columns`, for which the plan was made.
+    pub unsafe fn read(
+        &self,
+        tuple: pg_sys::HeapTuple,
+        columns: pg_sys::TupleDesc,
+        key: &mut Vec<u8>,
+    ) -> Row {
+        key.clear();
+        for k in &self.keys {
+            match (attribute(tuple, columns, k.column.number), k.output) {
+                (None, _) => key::push(key, None),
+                (Some(datum), None) => {
+                    let text = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
+                    let bytes = pgrx::varlena::varlena_to_byte_slice(text);
+                    key::push(key, Some(bytes));
+                }
+                (Some(datum), Some(function)) => {
+                    let text = pg_sys::OidOutputFunctionCall(function, datum);
+                    key::push(key, Some(CStr::from_ptr(text).to_bytes()));
+                }
+            }
+        }
+        key::bound(key);
+        let time = attribute(tuple, columns, self.time.number).map(|d| d.value() as i64);
+        let count = match self.value {
+            None => 1,
+            Some(c) => attribute(tuple, columns, c.number).map_or(0, |d| match c.type_id {
+                pg_sys::INT2OID => i64::from(d.value() as i16),
+                pg_sys::INT4OID => i64::from(d.value() as i32),
+                _ => d.value() as i64,
+            }),
+        };
+        Row { time, count }
+    }
+
+    /// Whether the row brings a verdict along, as a restored one does.
+    ///
+    /// # Safety
+    /// As for `read`.
+    pub unsafe fn has_verdict(&self, tuple: pg_sys::HeapTuple, columns: pg_sys::TupleDesc) -> bool {
+        self.verdict
+            .as_ref()
+            .is_some_and(|v| attribute(tuple, columns, v.verdict).is_some())
+    }
+}

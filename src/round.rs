@@ -1,0 +1,681 @@
+//! One round of the monitor: load what is dirty, seal what is due, see which incidents changed, record them.
+//! The worker and `run_monitor()` both run it, under one lock.
+
+use std::sync::atomic::Ordering;
+
+use detector::{Ground, Incident, LimitWatch, Limits, Series};
+
+use crate::calendar;
+use crate::fold::Fold;
+use crate::monitor::{Frontier, Monitor, Rule};
+use crate::reconcile::{self, Scope, Wanted};
+use crate::shared::{Cell, Direction, LoadedModel, LoadedSeries, Seen, Segment, LIVE, NEVER, RING};
+use crate::{settings, store};
+
+/// A monitor in the shared store.
+pub struct Place<'a> {
+    pub segment: Segment,
+    pub monitor: &'a Monitor,
+    pub index: u32,
+    pub cell: &'static Cell,
+}
+
+impl<'a> Place<'a> {
+    /// The place of a monitor; None where all cells are taken.
+    pub fn of(segment: Segment, monitor: &'a Monitor) -> Option<Place<'a>> {
+        let (index, cell) = segment.cell(monitor.id)?;
+        Some(Place {
+            segment,
+            monitor,
+            index,
+            cell,
+        })
+    }
+
+    /// Whether the table has to be read before anything else.
+    pub fn needs_load(&self) -> bool {
+        self.cell.state.load(Ordering::Acquire) != LIVE
+            || self.cell.dirty_from.load(Ordering::Acquire) != NEVER
+    }
+
+    fn frontier(&self, newest: i64, now: i64) -> Frontier {
+        let lateness = self.segment.header().lateness.load(Ordering::Relaxed);
+        let touched = self.cell.touched_at.load(Ordering::Acquire);
+        Frontier {
+            newest,
+            now,
+            lateness,
+            follows_clock: self.cell.follows_clock.load(Ordering::Acquire) != 0,
+            idle: now - touched > lateness,
+        }
+    }
+
+    /// Seals what is due.
+    pub fn seal(&self, now: i64) -> usize {
+        let cal = &self.monitor.calendar;
+        let newest = self.cell.newest.load(Ordering::Acquire);
+        if Frontier::keeps_up(newest, now, cal) {
+            self.cell.follows_clock.store(1, Ordering::Release);
+        }
+        let target = self.frontier(newest, now).sealed(cal);
+        if target == i64::MIN {
+            return 0;
+        }
+        let sealed = self.segment.seal(self.cell, cal, target, usize::MAX);
+        let rejected = self.cell.future_from.load(Ordering::Acquire);
+        if rejected <= self.cell.sealed_hint.load(Ordering::Acquire) {
+            // The time of a row that was dated ahead has come.
+            self.cell.future_from.store(NEVER, Ordering::Release);
+            self.cell.mark_dirty(rejected);
+        }
+        sealed
+    }
+
+    /// Microseconds until the clock makes the next bucket due; None where it does not count.
+    pub fn next_due(&self, now: i64) -> Option<i64> {
+        if self.cell.follows_clock.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let lateness = self.segment.header().lateness.load(Ordering::Relaxed);
+        let sealed = self.cell.sealed_hint.load(Ordering::Acquire);
+        let due = self.monitor.calendar.start(sealed.saturating_add(2)) + lateness;
+        Some((due - now).max(1_000))
+    }
+}
+
+/// Gives a load up unless it was finished.
+struct LoadGuard<'a> {
+    place: &'a Place<'a>,
+    dirty: i64,
+    finished: bool,
+}
+
+impl Drop for LoadGuard<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.place.segment.abandon_load(self.place.cell, self.dirty);
+        }
+    }
+}
+
+/// What a load found.
+pub struct Loaded {
+    pub wanted: Vec<Wanted>,
+    /// Buckets from here on were folded.
+    pub from: i64,
+    pub sealed: i64,
+    /// States to be stored: (bucket, states by key).
+    pub snapshots: Vec<store::Snapshot>,
+    /// Snapshots from this bucket on are void.
+    pub void_from: i64,
+}
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// Folds a monitor from its table into the shared store. None: it has to be tried again later.
+/// The caller is in a transaction that has no id yet and in which a new snapshot shows what has committed.
+pub fn load(place: &Place) -> Option<Loaded> {
+    let m = place.monitor;
+    let cal = &m.calendar;
+    let was_live = place.cell.state.load(Ordering::Acquire) == LIVE;
+    let (dirty, sealed) = place.segment.begin_load(place.cell);
+    let mut guard = LoadGuard {
+        place,
+        dirty,
+        finished: false,
+    };
+    let snapshot = ActiveSnapshot::latest();
+    let seen = Seen::of_active_snapshot().filter(Seen::fits)?;
+    let rules = store::rules(&m.name);
+    let now = calendar::now();
+    let limit = now + settings::future_tolerance();
+    let newest = store::newest(m, limit).unwrap_or(i64::MIN);
+    if !was_live && store::silence_is_open(&m.name) {
+        place.cell.follows_clock.store(1, Ordering::Release);
+    }
+    if Frontier::keeps_up(newest, now, cal) {
+        place.cell.follows_clock.store(1, Ordering::Release);
+    }
+    if let Some(rejected) = store::oldest_after(m, limit) {
+        place.cell.future_from.fetch_min(rejected, Ordering::AcqRel);
+    }
+
+    let mut fold = Fold::new(m, &rules);
+    let catching_up = was_live && dirty > sealed;
+    if catching_up {
+        resume_shared(place, &mut fold, sealed);
+    } else {
+        let before = if was_live {
+            dirty.saturating_sub(1)
+        } else {
+            // What was committed but not folded before the server stopped lies within the horizon.
+            newest.saturating_sub(cal.buckets_in(settings::sealed_horizon()))
+        };
+        if before > i64::MIN / 2 {
+            resume_stored(m, &mut fold, before);
+        }
+    }
+    let base = fold.sealed;
+    // Never unseal: what was sealed stays sealed.
+    let target =
+        place
+            .frontier(newest, now)
+            .sealed(cal)
+            .max(if was_live { sealed } else { i64::MIN });
+    let mut open: Vec<(i64, Vec<u8>, i64, i64)> = Vec::new();
+    let mut snapshots = Vec::new();
+    let day = |b: i64| cal.start(b).div_euclid(DAY_US);
+    let from = if base == i64::MIN {
+        i64::MIN
+    } else {
+        cal.start(base + 1)
+    };
+    let mut previous = base;
+    store::scan(m, from, limit.saturating_add(1), &mut |(
+        bucket,
+        key,
+        sum,
+        rows,
+    )| {
+        if bucket > target {
+            open.push((bucket, key.to_vec(), sum, rows));
+            return;
+        }
+        if previous != i64::MIN && day(bucket) != day(previous) {
+            fold.finish(bucket - 1, &mut |_| {});
+            snapshots.push(capture(&fold));
+        }
+        previous = bucket;
+        fold.add(bucket, key, sum, rows, &mut |_| {});
+    });
+    fold.finish(target, &mut |_| {});
+    drop(snapshot);
+
+    let mut series: Vec<LoadedSeries> = Vec::new();
+    let mut slot_of = std::collections::HashMap::new();
+    let mut lost = false;
+    for s in &fold.series {
+        match place.segment.place_series(place.index, &s.key) {
+            Some(slot) => {
+                slot_of.insert(s.key.clone(), series.len());
+                series.push(LoadedSeries {
+                    slot,
+                    series: s.series,
+                    watch: s.watch,
+                    born: s.born,
+                    open: Vec::new(),
+                });
+            }
+            None => lost = true,
+        }
+    }
+    for (bucket, key, sum, rows) in open {
+        let n = match slot_of.get(&key) {
+            Some(n) => *n,
+            None => {
+                let Some(slot) = place.segment.place_series(place.index, &key) else {
+                    lost = true;
+                    continue;
+                };
+                slot_of.insert(key, series.len());
+                series.push(LoadedSeries {
+                    slot,
+                    series: Series::new(),
+                    watch: LimitWatch::new(),
+                    born: NEVER,
+                    open: Vec::new(),
+                });
+                series.len() - 1
+            }
+        };
+        series[n].open.push((bucket, sum, rows));
+    }
+    if lost {
+        let stats = &place.segment.header().stats;
+        stats.overflows.fetch_add(1, Ordering::Relaxed);
+    }
+    let wanted = reconcile::wanted_of_fold(m, &rules, &fold);
+    let result = Loaded {
+        wanted,
+        from: base.saturating_add(1),
+        sealed: fold.sealed,
+        snapshots,
+        void_from: if catching_up {
+            NEVER
+        } else {
+            base.saturating_add(1)
+        },
+    };
+    let model = LoadedModel {
+        sealed: fold.sealed,
+        newest,
+        ground: fold.ground,
+        series,
+    };
+    place
+        .segment
+        .finish_load(place.index, place.cell, &seen, model, now);
+    guard.finished = true;
+    drop(guard);
+    apply_rules(place, &rules);
+    Some(result)
+}
+
+/// Goes on from the models as they are shared.
+fn resume_shared(place: &Place, fold: &mut Fold, sealed: i64) {
+    let held = place.segment.read(place.cell);
+    fold.resume(held.model().ground, sealed);
+    for (n, slot) in place.segment.slots_of(place.cell) {
+        let s = held.slot(n);
+        if s.born != NEVER {
+            fold.resume_series(slot.key().to_vec(), s.series, s.watch, s.born);
+        }
+    }
+}
+
+/// Goes on from the newest stored snapshot that is not later than a bucket.
+pub fn resume_stored(m: &Monitor, fold: &mut Fold, before: i64) {
+    let Some(snapshot) = store::snapshot(m, before) else {
+        return;
+    };
+    let mut ground = None;
+    let mut states = Vec::new();
+    for (key, state) in snapshot.states {
+        if key.is_empty() {
+            ground = Ground::decode(&state).ok();
+            continue;
+        }
+        match decode_series(&state) {
+            Some(s) => states.push((key, s)),
+            None => return,
+        }
+    }
+    let Some(ground) = ground else { return };
+    fold.resume(ground, snapshot.bucket);
+    for (key, (series, watch, born)) in states {
+        fold.resume_series(key, series, watch, born);
+    }
+}
+
+fn encode_series(series: &Series, watch: &LimitWatch, born: i64) -> Vec<u8> {
+    let (s, w) = (series.encode(), watch.encode());
+    let mut out = Vec::with_capacity(12 + s.len() + w.len());
+    out.extend_from_slice(&born.to_le_bytes());
+    out.extend_from_slice(&(s.len() as u32).to_le_bytes());
+    out.extend_from_slice(&s);
+    out.extend_from_slice(&w);
+    out
+}
+
+fn decode_series(bytes: &[u8]) -> Option<(Series, LimitWatch, i64)> {
+    let born = i64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
+    let len = u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?) as usize;
+    let series = Series::decode(bytes.get(12..12 + len)?).ok()?;
+    let watch = LimitWatch::decode(bytes.get(12 + len..)?).ok()?;
+    Some((series, watch, born))
+}
+
+fn capture(fold: &Fold) -> store::Snapshot {
+    let mut states = vec![(Vec::new(), fold.ground.encode())];
+    states.extend(
+        fold.series
+            .iter()
+            .filter(|s| s.born != NEVER)
+            .map(|s| (s.key.clone(), encode_series(&s.series, &s.watch, s.born))),
+    );
+    store::Snapshot {
+        bucket: fold.sealed,
+        states,
+    }
+}
+
+/// A snapshot of the models as they are shared.
+pub fn capture_shared(place: &Place) -> Option<store::Snapshot> {
+    let held = place.segment.read(place.cell);
+    if place.needs_load() || held.model().sealed == i64::MIN {
+        return None;
+    }
+    let mut states = vec![(Vec::new(), held.model().ground.encode())];
+    for (n, slot) in place.segment.slots_of(place.cell) {
+        let s = held.slot(n);
+        if s.born != NEVER {
+            let state = encode_series(&s.series, &s.watch, s.born);
+            states.push((slot.key().to_vec(), state));
+        }
+    }
+    Some(store::Snapshot {
+        bucket: held.model().sealed,
+        states,
+    })
+}
+
+/// Records what a load found.
+pub fn record_load(m: &Monitor, loaded: &Loaded, horizon: i64) -> usize {
+    if loaded.void_from != NEVER {
+        store::drop_snapshots(m, loaded.void_from);
+    }
+    for s in &loaded.snapshots {
+        store::store_snapshot(m, s);
+    }
+    reconcile::reconcile(
+        m,
+        &loaded.wanted,
+        &Scope {
+            series: None,
+            horizon,
+            retract_from: Some(m.calendar.start(loaded.from)),
+            sealed_at: m.calendar.start(loaded.sealed),
+            current: true,
+        },
+    )
+}
+
+/// Puts the rules into the slots.
+pub fn apply_rules(place: &Place, rules: &[Rule]) {
+    let version = place.segment.header().rules_version.load(Ordering::Acquire);
+    let mut held = place.segment.write(place.cell);
+    for (n, slot) in place.segment.slots_of(place.cell) {
+        let (direction, limits) = place.monitor.rule(rules, slot.key());
+        let s = held.slot(n);
+        if s.rules_version != version {
+            s.direction = direction as u8;
+            s.limits = limits;
+            s.rules_version = version;
+            slot.changed.store(1, Ordering::Release);
+        }
+    }
+    place.cell.version.fetch_add(1, Ordering::AcqRel);
+}
+
+/// Whether a slot does not know the rules of today.
+pub fn rules_are_stale(place: &Place) -> bool {
+    let version = place.segment.header().rules_version.load(Ordering::Acquire);
+    let held = place.segment.read(place.cell);
+    place
+        .segment
+        .slots_of(place.cell)
+        .any(|(n, _)| held.slot(n).rules_version != version)
+}
+
+/// What a survey found changed.
+#[derive(Default)]
+pub struct Changes {
+    pub wanted: Vec<Wanted>,
+    pub series: Vec<String>,
+    /// Slots and their new signatures, to be stored once the record is committed.
+    signatures: Vec<(u32, u64)>,
+    total: Option<u64>,
+}
+
+impl Changes {
+    /// Whether there is nothing to record.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    /// Remembers that `alerts` has been brought up to this state.
+    pub fn settle(&self, place: &Place) {
+        for (n, signature) in &self.signatures {
+            let slot = place.segment.slot(*n);
+            slot.reconciled.store(*signature, Ordering::Release);
+        }
+        if let Some(t) = self.total {
+            place.cell.reconciled_total.store(t, Ordering::Release);
+        }
+    }
+}
+
+/// Looks at the series that changed: what incidents they want, and from which sum on the worker is to be
+/// woken. Memory only. Gives None where the models are not exact.
+pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
+    let m = place.monitor;
+    let mut changes = Changes::default();
+    let newest = place.cell.newest.load(Ordering::Acquire);
+    if place.needs_load() {
+        return None;
+    }
+    let (sealed, total, present) = {
+        let held = place.segment.read(place.cell);
+        let model = held.model();
+        let present: Vec<bool> = place
+            .cell
+            .rows
+            .iter()
+            .map(|r| r.load(Ordering::Acquire) > 0)
+            .collect();
+        (model.sealed, model.ground.total, present)
+    };
+    let list = reconcile::remembered(&total.recent, total.incidents);
+    let wanted = reconcile::wanted_total(rules, &list);
+    let signature = reconcile::signature(&wanted);
+    if signature != place.cell.reconciled_total.load(Ordering::Acquire) {
+        changes.series.push(crate::key::TOTAL.into());
+        changes.wanted.extend(wanted);
+        changes.total = Some(signature);
+    }
+    for (n, slot) in place.segment.slots_of(place.cell) {
+        if slot.changed.swap(0, Ordering::AcqRel) == 0 {
+            continue;
+        }
+        let (model, sums) = {
+            let held = place.segment.read(place.cell);
+            if held.model().sealed != sealed {
+                // Sealed meanwhile: the next look sees it.
+                slot.changed.store(1, Ordering::Release);
+                continue;
+            }
+            let sums: Vec<i64> = slot
+                .sums
+                .iter()
+                .map(|s| s.load(Ordering::Acquire))
+                .collect();
+            let s = held.slot(n);
+            if s.born == NEVER {
+                let mut fresh = *s;
+                fresh.series = held.model().ground.blank;
+                (fresh, sums)
+            } else {
+                (*s, sums)
+            }
+        };
+        let view = Provisional::of(
+            place,
+            &model.series,
+            &model.watch,
+            &model.limits,
+            sealed,
+            newest,
+            &sums,
+            &present,
+        );
+        slot.alarm_above
+            .store(view.alarm_above.to_bits(), Ordering::Release);
+        slot.alarm_bucket.store(newest, Ordering::Release);
+        let wanted = reconcile::wanted_series(
+            m,
+            slot.key(),
+            Direction::from_u8(model.direction),
+            &view.by_statistics,
+            &view.by_limits,
+        );
+        let signature = reconcile::signature(&wanted);
+        let nothing = wanted.iter().all(|w| w.muted);
+        let known = slot.reconciled.load(Ordering::Acquire);
+        if signature != known && !(nothing && known == 0) {
+            changes.series.push(m.label(slot.key()));
+            changes.wanted.extend(wanted);
+            changes.signatures.push((n, signature));
+        }
+    }
+    changes.wanted.sort_by_key(|w| w.incident.opened);
+    Some(changes)
+}
+
+/// A series with its unsealed buckets as they are now. What is too high there is too high for good, since
+/// sums grow; what is too low may still grow, so only sealed buckets count for it.
+struct Provisional {
+    by_statistics: Vec<Incident>,
+    by_limits: Vec<Incident>,
+    alarm_above: f64,
+}
+
+impl Provisional {
+    #[allow(clippy::too_many_arguments)]
+    fn of(
+        place: &Place,
+        series: &Series,
+        watch: &LimitWatch,
+        limits: &Limits,
+        sealed: i64,
+        newest: i64,
+        sums: &[i64],
+        present: &[bool],
+    ) -> Provisional {
+        let cal = &place.monitor.calendar;
+        let pace = cal.pace();
+        let mut s = *series;
+        let mut w = *watch;
+        let mut alarm_above = f64::INFINITY;
+        if newest != i64::MIN && sealed != i64::MIN {
+            for b in sealed + 1..=newest.min(sealed.saturating_add(RING as i64)) {
+                let i = b.rem_euclid(RING as i64) as usize;
+                if !present[i] {
+                    continue;
+                }
+                let at = cal.moment(b);
+                let x = sums[i].max(0) as f64;
+                s.advance(at, pace);
+                let j = s.judge(x);
+                if b == newest {
+                    alarm_above = limits.narrow(s.bounds()).upper;
+                }
+                s.learn(x, &j, at, pace);
+                w.step(x, limits, j.expected, b);
+            }
+        }
+        let by_statistics =
+            Self::overlaid(&series.recent, series.incidents, &s.recent, s.incidents);
+        let by_limits = Self::overlaid(&watch.recent, watch.incidents, &w.recent, w.incidents);
+        let reported = by_statistics.iter().chain(&by_limits).any(|i| {
+            i.is_open() && i.direction > 0 && i.severity >= detector::Verdict::Critical as u8
+        });
+        if reported {
+            alarm_above = f64::INFINITY;
+        }
+        Provisional {
+            by_statistics,
+            by_limits,
+            alarm_above,
+        }
+    }
+
+    fn overlaid(
+        sealed: &[Incident],
+        sealed_count: u32,
+        open: &[Incident],
+        open_count: u32,
+    ) -> Vec<Incident> {
+        let mut list = reconcile::remembered(sealed, sealed_count);
+        let later = reconcile::remembered(open, open_count);
+        if let Some(last) = list.last_mut().filter(|i| i.is_open() && i.direction > 0) {
+            if let Some(same) = later
+                .iter()
+                .find(|i| i.opened == last.opened && i.is_open())
+            {
+                *last = *same;
+            }
+        }
+        let known = list.last().map_or(i64::MIN, |i| i.opened);
+        list.extend(
+            later
+                .iter()
+                .filter(|i| i.opened > known && i.direction > 0)
+                .map(|i| Incident {
+                    resolved: i64::MAX,
+                    closing: 0,
+                    ..*i
+                }),
+        );
+        list
+    }
+}
+
+/// Records what a survey found.
+pub fn record_changes(place: &Place, changes: &Changes, horizon: i64) -> usize {
+    let cal = &place.monitor.calendar;
+    let sealed = place.cell.sealed_hint.load(Ordering::Acquire);
+    let added = reconcile::reconcile(
+        place.monitor,
+        &changes.wanted,
+        &Scope {
+            series: Some(changes.series.clone()),
+            horizon,
+            retract_from: Some(cal.start(sealed.saturating_sub(RING as i64))),
+            sealed_at: cal.start(sealed),
+            current: true,
+        },
+    );
+    let stats = &place.segment.header().stats;
+    stats.alerts.fetch_add(added as u64, Ordering::Relaxed);
+    added
+}
+
+/// Prepared transactions that have ended make their monitors dirty.
+pub fn look_at_prepared(segment: Segment) {
+    let list = segment.prepared_list();
+    let mut done = Vec::new();
+    for p in list {
+        let xid = pgrx::pg_sys::TransactionId::from_inner(p.xid);
+        // SAFETY: reads the state of a transaction.
+        let (running, committed) = unsafe {
+            (
+                pgrx::pg_sys::TransactionIdIsInProgress(xid),
+                pgrx::pg_sys::TransactionIdDidCommit(xid),
+            )
+        };
+        if running {
+            continue;
+        }
+        if committed {
+            segment.header().cells[p.cell as usize].mark_dirty(p.bucket);
+        }
+        done.push(p.xid);
+    }
+    if !done.is_empty() {
+        segment.prepared_done(&done);
+    }
+}
+
+/// After a restart: transactions that were prepared before it will change what the models hold.
+pub fn adopt_prepared(segment: Segment, place: &Place) {
+    for xid in store::prepared_transactions() {
+        segment.prepared(crate::shared::PreparedWork {
+            xid,
+            cell: place.index,
+            bucket: i64::MIN,
+        });
+    }
+}
+
+/// A snapshot of now, active while this lives.
+pub struct ActiveSnapshot;
+
+impl ActiveSnapshot {
+    /// Takes it.
+    pub fn latest() -> ActiveSnapshot {
+        // SAFETY: pushed here, popped on drop; after an error the server pops it itself.
+        unsafe {
+            pgrx::pg_sys::PushActiveSnapshot(pgrx::pg_sys::GetLatestSnapshot());
+        }
+        ActiveSnapshot
+    }
+}
+
+impl Drop for ActiveSnapshot {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: pushed by `latest`.
+            unsafe { pgrx::pg_sys::PopActiveSnapshot() }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What lies where in the segment. Everything is plain data; what is not atomic is reached only through
+//! the lock of its monitor.
+
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use detector::{Ground, LimitWatch, Limits, Series};
+use pgrx::pg_sys;
+
+use crate::key::MAX_KEY;
+
+/// Says "this is ours"; written last by the creator.
+pub const MAGIC: u64 = 0x636c_6f75_6477_6d31;
+/// Changes with every change of this file or of a state of the detector.
+pub const LAYOUT: u32 = 1;
+/// Unsealed buckets a series can hold. Lateness and a lagging worker have to fit in.
+pub const RING: usize = 32;
+/// Monitors of one database.
+pub const MONITORS: usize = 64;
+/// Deltas that can wait while a monitor is being loaded.
+pub const QUEUE: usize = 8192;
+/// Prepared transactions whose outcome is waited for.
+pub const PREPARED: usize = 128;
+/// Transactions in progress that a load's snapshot may list.
+pub const IN_PROGRESS: usize = 1024;
+/// "No bucket": later than every bucket.
+pub const NEVER: i64 = i64::MAX;
+
+/// Nothing is known of the monitor yet.
+pub const COLD: u32 = 0;
+/// The models are the fold of the table.
+pub const LIVE: u32 = 1;
+
+/// Which deviations of a series may alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Direction {
+    /// Above normal only.
+    High = 0,
+    /// Below normal only.
+    Low = 1,
+    /// Either.
+    Both = 2,
+}
+
+impl Direction {
+    /// Whether a deviation in this direction (+1, -1) may alert.
+    pub fn allows(self, direction: i8) -> bool {
+        match self {
+            Direction::High => direction > 0,
+            Direction::Low => direction < 0,
+            Direction::Both => direction != 0,
+        }
+    }
+
+    /// The stored form.
+    pub fn from_u8(v: u8) -> Direction {
+        match v {
+            0 => Direction::High,
+            1 => Direction::Low,
+            _ => Direction::Both,
+        }
+    }
+
+    /// As written in `rules`.
+    pub fn parse(text: &str) -> Option<Direction> {
+        match text {
+            "high" => Some(Direction::High),
+            "low" => Some(Direction::Low),
+            "both" => Some(Direction::Both),
+            _ => None,
+        }
+    }
+}
+
+/// Counters since the segment was created.
+#[repr(C)]
+pub struct Stats {
+    /// Rows judged.
+    pub scored: AtomicU64,
+    /// Rows later than the ring.
+    pub late: AtomicU64,
+    /// Rows dated beyond the tolerance, or at infinity.
+    pub rejected: AtomicU64,
+    /// Faults caught.
+    pub errors: AtomicU64,
+    /// Loads and refolds done.
+    pub refolds: AtomicU64,
+    /// Deltas that found the queue full.
+    pub overflows: AtomicU64,
+    /// Buckets sealed.
+    pub sealed: AtomicU64,
+    /// Rounds of the worker.
+    pub rounds: AtomicU64,
+    /// Microseconds spent in rounds.
+    pub round_us: AtomicU64,
+    /// Alerts appended.
+    pub alerts: AtomicU64,
+}
+
+/// A delta waiting for a load to end.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Pending {
+    pub cell: u32,
+    pub slot: u32,
+    pub bucket: i64,
+    pub sum: i64,
+    pub rows: i32,
+    pub xid: u32,
+}
+
+/// A prepared transaction that touched a monitor.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Prepared {
+    pub xid: u32,
+    pub cell: u32,
+    pub bucket: i64,
+}
+
+/// What the queue lock protects.
+#[repr(C)]
+pub struct Waiting {
+    pub pending_len: u32,
+    pub prepared_len: u32,
+    pub pending: [Pending; QUEUE],
+    pub prepared: [Prepared; PREPARED],
+}
+
+/// Start of the segment.
+#[repr(C)]
+pub struct Header {
+    pub magic: AtomicU64,
+    pub layout: u32,
+    pub database: u32,
+    pub extension: u32,
+    pub tranche: i32,
+    pub slots: u32,
+    pub table: u32,
+    pub used: AtomicU32,
+    pub lateness: AtomicI64,
+    pub future_tolerance: AtomicI64,
+    pub sealed_horizon: AtomicI64,
+    pub worker_pid: AtomicI32,
+    pub worker_latch: AtomicUsize,
+    pub worker_asked: AtomicI64,
+    pub worker_refused: AtomicU32,
+    pub last_round: AtomicI64,
+    pub rules_version: AtomicU64,
+    pub stats: Stats,
+    pub directory: UnsafeCell<pg_sys::LWLock>,
+    pub queue_lock: UnsafeCell<pg_sys::LWLock>,
+    pub waiting: UnsafeCell<Waiting>,
+    pub cells: [Cell; MONITORS],
+}
+
+/// The snapshot that a load folded: who was visible to it must not be added again.
+#[repr(C)]
+pub struct LoadSnapshot {
+    pub xmax: u32,
+    pub len: u32,
+    pub in_progress: [u32; IN_PROGRESS],
+    pub taken_at: i64,
+}
+
+/// What the lock of a monitor protects.
+#[repr(C)]
+pub struct Model {
+    /// Last bucket that is folded into the models.
+    pub sealed: i64,
+    /// Total, blank and presence.
+    pub ground: Ground,
+    pub seen: LoadSnapshot,
+}
+
+/// One monitor.
+#[repr(C)]
+pub struct Cell {
+    pub lock: UnsafeCell<pg_sys::LWLock>,
+    /// Id of the monitor; -1 where the cell is free.
+    pub id: AtomicI32,
+    pub state: AtomicU32,
+    /// 1 while the worker folds the table.
+    pub loading: AtomicU32,
+    /// Earliest bucket that the models do not account for; NEVER when they are exact.
+    pub dirty_from: AtomicI64,
+    /// Earliest bucket of a row that was rejected because it lay in the future.
+    pub future_from: AtomicI64,
+    /// Newest bucket with a committed row; i64::MIN before the first.
+    pub newest: AtomicI64,
+    /// When something was last merged, by the clock.
+    pub touched_at: AtomicI64,
+    /// 1 once a row came in time: from then on the clock moves the frontier too.
+    pub follows_clock: AtomicU32,
+    /// Counts every change of what a verdict depends on.
+    pub version: AtomicU64,
+    /// Copy of the model's `sealed`, to be read without the lock.
+    pub sealed_hint: AtomicI64,
+    /// Signature of the total's state that `alerts` was last brought up to.
+    pub reconciled_total: AtomicU64,
+    /// First slot of the monitor's list, plus one.
+    pub first_slot: AtomicU32,
+    pub rows: [AtomicI64; RING],
+    pub sums: [AtomicI64; RING],
+    pub model: UnsafeCell<Model>,
+}
+
+/// The model of one series and its rule; protected by the monitor's lock.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SlotModel {
+    pub series: Series,
+    pub watch: LimitWatch,
+    pub limits: Limits,
+    /// Bucket of the first row; NEVER before it is sealed.
+    pub born: i64,
+    pub direction: u8,
+    pub rules_version: u64,
+}
+
+/// One series.
+#[repr(C)]
+pub struct Slot {
+    pub hash: u64,
+    pub cell: u32,
+    /// Next slot of the monitor, plus one.
+    pub next: u32,
+    pub key_len: u32,
+    pub key: [u8; MAX_KEY],
+    pub sums: [AtomicI64; RING],
+    pub rows: [AtomicI32; RING],
+    /// The bucket that `alarm_above` was computed for.
+    pub alarm_bucket: AtomicI64,
+    /// A sum above this (bits of an f64) wakes the worker.
+    pub alarm_above: AtomicU64,
+    pub changed: AtomicU32,
+    /// Signature of the state that `alerts` was last brought up to.
+    pub reconciled: AtomicU64,
+    pub model: UnsafeCell<SlotModel>,
+}
+
+// SAFETY: the segment is shared between processes; every field is atomic, constant after creation, or
+// reached only under its LWLock.
+unsafe impl Sync for Header {}
+unsafe impl Sync for Cell {}
+unsafe impl Sync for Slot {}
+
+/// Place of a bucket in a ring.
+#[inline]
+pub fn place(bucket: i64) -> usize {
+    bucket.rem_euclid(RING as i64) as usize
+}
+
+impl Cell {
+    /// Notes that the models do not account for something at or after a bucket.
+    pub fn mark_dirty(&self, from: i64) {
+        self.dirty_from.fetch_min(from, Ordering::AcqRel);
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Slot {
+    /// The series' key.
+    pub fn key(&self) -> &[u8] {
+        &self.key[..(self.key_len as usize).min(MAX_KEY)]
+    }
+}

@@ -1,0 +1,182 @@
+//! What a committed transaction adds. Runs in the COMMIT callback, after the commit record: nothing here
+//! allocates, raises an error, or waits for anything but a short LWLock.
+
+use std::sync::atomic::Ordering;
+
+use super::layout::*;
+use super::segment::{hold, Segment};
+
+/// What a transaction adds to one bucket of one series.
+#[derive(Clone, Copy, Debug)]
+pub struct Delta {
+    pub cell: u32,
+    pub slot: u32,
+    pub bucket: i64,
+    pub sum: i64,
+    pub rows: i32,
+}
+
+/// A prepared transaction that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct PreparedWork {
+    pub xid: u32,
+    pub cell: u32,
+    pub bucket: i64,
+}
+
+impl LoadSnapshot {
+    /// Whether a transaction was visible to the load, so that the models hold its rows already.
+    pub(super) fn saw(&self, xid: u32) -> bool {
+        // Transaction ids are a circle: "before" is a signed difference.
+        let before = (xid.wrapping_sub(self.xmax) as i32) < 0;
+        self.xmax != 0
+            && before
+            && !self.in_progress[..(self.len as usize).min(IN_PROGRESS)].contains(&xid)
+    }
+}
+
+impl Segment {
+    /// Adds the deltas of one monitor; true when the worker should look at once.
+    /// All deltas must be of cell `cell`.
+    pub fn merge(&self, cell: u32, deltas: &[Delta], dirty_from: i64, xid: u32, now: i64) -> bool {
+        let c = &self.header().cells[cell as usize];
+        let mut wake = false;
+        let held = self.read(c);
+        let loading = c.loading.load(Ordering::Acquire) != 0;
+        let live = c.state.load(Ordering::Acquire) == LIVE;
+        if dirty_from != NEVER {
+            c.mark_dirty(dirty_from);
+            wake = true;
+        }
+        if !live && !loading {
+            // The load to come sees the rows: this transaction is visible already.
+            wake = true;
+        } else if live && held.model().seen.saw(xid) {
+            // Its rows came with the last load, and a load under way sees them too.
+        } else {
+            if loading {
+                self.queue(c, deltas, xid);
+            }
+            if live {
+                let sealed = held.model().sealed;
+                for d in deltas {
+                    wake |= self.add(c, sealed, d);
+                }
+            }
+        }
+        for d in deltas.iter().filter(|d| d.rows > 0) {
+            let before = c.newest.fetch_max(d.bucket, Ordering::AcqRel);
+            wake |= before < d.bucket;
+        }
+        c.touched_at.fetch_max(now, Ordering::AcqRel);
+        c.version.fetch_add(1, Ordering::AcqRel);
+        wake
+    }
+
+    /// Adds to the ring; true when the worker should look at once. The monitor's lock is held.
+    pub(super) fn add(&self, c: &Cell, sealed: i64, d: &Delta) -> bool {
+        if d.bucket <= sealed {
+            self.header().stats.late.fetch_add(1, Ordering::Relaxed);
+            c.mark_dirty(d.bucket);
+            return true;
+        }
+        if d.bucket > sealed.saturating_add(RING as i64) {
+            c.mark_dirty(d.bucket);
+            return true;
+        }
+        let i = place(d.bucket);
+        let slot = self.slot(d.slot);
+        let sum = slot.sums[i]
+            .fetch_add(d.sum, Ordering::AcqRel)
+            .wrapping_add(d.sum);
+        slot.rows[i].fetch_add(d.rows, Ordering::AcqRel);
+        c.sums[i].fetch_add(d.sum, Ordering::AcqRel);
+        c.rows[i].fetch_add(i64::from(d.rows), Ordering::AcqRel);
+        slot.changed.store(1, Ordering::Release);
+        let alarm = f64::from_bits(slot.alarm_above.load(Ordering::Acquire));
+        slot.alarm_bucket.load(Ordering::Acquire) != d.bucket || sum as f64 > alarm || d.sum < 0
+    }
+
+    /// Lets deltas wait for the end of the load; what finds no room is left to the next one.
+    fn queue(&self, c: &Cell, deltas: &[Delta], xid: u32) {
+        let h = self.header();
+        let _held = hold(&h.queue_lock, true);
+        // SAFETY: the queue lock is held exclusively.
+        let w = unsafe { &mut *h.waiting.get() };
+        for d in deltas {
+            let n = w.pending_len as usize;
+            if n >= QUEUE {
+                h.stats.overflows.fetch_add(1, Ordering::Relaxed);
+                c.mark_dirty(d.bucket);
+                continue;
+            }
+            w.pending[n] = Pending {
+                cell: d.cell,
+                slot: d.slot,
+                bucket: d.bucket,
+                sum: d.sum,
+                rows: d.rows,
+                xid,
+            };
+            w.pending_len += 1;
+        }
+    }
+
+    /// Remembers a prepared transaction; what finds no room makes its monitor dirty for good measure
+    /// whenever the worker looks at prepared transactions.
+    pub fn prepared(&self, work: PreparedWork) {
+        let h = self.header();
+        let _held = hold(&h.queue_lock, true);
+        // SAFETY: the queue lock is held exclusively.
+        let w = unsafe { &mut *h.waiting.get() };
+        let n = w.prepared_len as usize;
+        let known = w.prepared[..n]
+            .iter_mut()
+            .find(|p| p.xid == work.xid && p.cell == work.cell);
+        if let Some(p) = known {
+            p.bucket = p.bucket.min(work.bucket);
+        } else if n < PREPARED {
+            w.prepared[n] = Prepared {
+                xid: work.xid,
+                cell: work.cell,
+                bucket: work.bucket,
+            };
+            w.prepared_len += 1;
+        } else {
+            h.stats.overflows.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Prepared transactions that are waited for.
+    pub fn prepared_list(&self) -> Vec<PreparedWork> {
+        let h = self.header();
+        let _held = hold(&h.queue_lock, false);
+        // SAFETY: the queue lock is held.
+        let w = unsafe { &*h.waiting.get() };
+        w.prepared[..w.prepared_len as usize]
+            .iter()
+            .map(|p| PreparedWork {
+                xid: p.xid,
+                cell: p.cell,
+                bucket: p.bucket,
+            })
+            .collect()
+    }
+
+    /// Forgets prepared transactions that have ended.
+    pub fn prepared_done(&self, xids: &[u32]) {
+        let h = self.header();
+        let _held = hold(&h.queue_lock, true);
+        // SAFETY: the queue lock is held exclusively.
+        let w = unsafe { &mut *h.waiting.get() };
+        let mut kept = 0;
+        for i in 0..w.prepared_len as usize {
+            let p = w.prepared[i];
+            if !xids.contains(&p.xid) {
+                w.prepared[kept] = p;
+                kept += 1;
+            }
+        }
+        w.prepared_len = kept as u32;
+    }
+}

@@ -1,0 +1,82 @@
+//! Sealing: folding unsealed buckets into the models, in order, one bucket at a time.
+
+use std::sync::atomic::Ordering;
+
+use super::layout::*;
+use super::segment::Segment;
+use crate::calendar::Calendar;
+use crate::fold::read_bucket;
+
+impl Segment {
+    /// Seals buckets up to `target`, at most `most` of them. Gives how many were sealed.
+    /// Stops where the models are not exact: then the worker refolds first.
+    pub fn seal(&self, cell: &Cell, calendar: &Calendar, target: i64, most: usize) -> usize {
+        let mut done = 0;
+        while done < most && self.seal_one(cell, calendar, target) {
+            done += 1;
+        }
+        done
+    }
+
+    fn seal_one(&self, cell: &Cell, calendar: &Calendar, target: i64) -> bool {
+        let mut w = self.write(cell);
+        let exact = cell.state.load(Ordering::Acquire) == LIVE
+            && cell.loading.load(Ordering::Acquire) == 0
+            && cell.dirty_from.load(Ordering::Acquire) == NEVER;
+        let sealed = w.model().sealed;
+        if !exact || sealed >= target {
+            return false;
+        }
+        if sealed == i64::MIN {
+            // Nothing was ever loaded: start just below the target.
+            w.model().sealed = target;
+            cell.sealed_hint.store(target, Ordering::Release);
+            return true;
+        }
+        let bucket = sealed + 1;
+        if w.model().ground.idle() && self.ring_is_empty(cell) {
+            // Nothing can change before the next row.
+            w.model().sealed = target;
+            cell.sealed_hint.store(target, Ordering::Release);
+            return true;
+        }
+        let i = place(bucket);
+        let pace = calendar.pace();
+        let at = calendar.moment(bucket);
+        let present = cell.rows[i].load(Ordering::Acquire) > 0;
+        let sum = cell.sums[i].load(Ordering::Acquire);
+        let sealing = w.model().ground.seal(at, present, sum.max(0) as f64, pace);
+        for (n, slot) in self.slots_of(cell) {
+            let rows = slot.rows[i].swap(0, Ordering::AcqRel);
+            let x = slot.sums[i].swap(0, Ordering::AcqRel);
+            let (model, s) = w.parts(n);
+            let read = read_bucket(
+                &mut s.series,
+                &mut s.born,
+                &model.ground.blank,
+                &sealing,
+                rows > 0,
+                x,
+                at,
+                pace,
+            );
+            if let Some((x, j)) = read {
+                s.watch.step(x, &s.limits, j.expected, bucket);
+            }
+            slot.changed.store(1, Ordering::Release);
+        }
+        w.model().ground.close(at, &sealing, pace);
+        w.model().sealed = bucket;
+        cell.sealed_hint.store(bucket, Ordering::Release);
+        cell.rows[i].store(0, Ordering::Release);
+        cell.sums[i].store(0, Ordering::Release);
+        cell.version.fetch_add(1, Ordering::AcqRel);
+        self.header().stats.sealed.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    fn ring_is_empty(&self, cell: &Cell) -> bool {
+        cell.rows.iter().all(|r| r.load(Ordering::Acquire) == 0)
+            && cell.sums.iter().all(|s| s.load(Ordering::Acquire) == 0)
+    }
+}

@@ -1,0 +1,522 @@
+//! Creating, finding and attaching the segment, and its directory of series.
+//!
+//! No preload and no restart is needed: the segment is dynamic shared memory, pinned, and its handle is
+//! kept in a small file beside the server's other temporary statistics. The file names the start of the
+//! postmaster, so that a handle of a former life is never taken for a live one.
+
+use std::cell::{Cell as StdCell, UnsafeCell};
+use std::sync::atomic::Ordering;
+
+use detector::{Ground, LimitWatch, Limits, Series};
+use pgrx::pg_sys;
+
+use super::layout::*;
+use crate::{fault, key, monitor, settings};
+
+/// A mapped segment. Valid for the life of the process: the mapping is pinned.
+#[derive(Clone, Copy)]
+pub struct Segment {
+    base: *mut u8,
+    handle: pg_sys::dsm_handle,
+}
+
+thread_local! {
+    static ATTACHED: StdCell<Option<(u32, Segment)>> = const { StdCell::new(None) };
+    /// After a failure, no new attempt before this time.
+    static NOT_BEFORE: StdCell<i64> = const { StdCell::new(0) };
+}
+
+const LOCK_SPACE: u16 = 0xC1D0;
+/// Lock under which `alerts` is appended to.
+pub const LOCK_APPEND: u32 = 1;
+/// Lock of one round of the monitor.
+pub const LOCK_ROUND: u32 = 2;
+
+/// A heavyweight lock of this extension in this database, held to the end of the transaction.
+pub fn transaction_lock(purpose: u32, wait: bool) -> bool {
+    let tag = tag(purpose);
+    // SAFETY: a complete lock tag in the advisory space, with a private field4.
+    let got = unsafe { pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, false, !wait) };
+    got != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+fn tag(purpose: u32) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG {
+        // SAFETY: set at connection start, constant afterwards.
+        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+        locktag_field2: 0,
+        locktag_field3: purpose,
+        locktag_field4: LOCK_SPACE,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+    }
+}
+
+/// The segment if this process has it already; does nothing that could fail.
+pub fn attached() -> Option<Segment> {
+    ATTACHED.get().map(|(_, s)| s)
+}
+
+/// The segment of the extension in this database, created where there is none.
+pub fn attach(extension: pg_sys::Oid) -> Option<Segment> {
+    let extension = extension.to_u32();
+    if let Some((known, segment)) = ATTACHED.get() {
+        if known == extension {
+            return Some(segment);
+        }
+    }
+    let now = crate::calendar::now();
+    if now < NOT_BEFORE.get() {
+        return None;
+    }
+    match fault::contained(|| find_or_create(extension)) {
+        Ok(Some(segment)) => {
+            ATTACHED.set(Some((extension, segment)));
+            Some(segment)
+        }
+        Ok(None) => {
+            NOT_BEFORE.set(now + 1_000_000);
+            None
+        }
+        Err(message) => {
+            NOT_BEFORE.set(now + 10_000_000);
+            fault::once("no shared memory for the models", message);
+            None
+        }
+    }
+}
+
+fn file(extension: u32) -> String {
+    // SAFETY: constant after connection start.
+    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    format!("pg_stat_tmp/cloudwalk_monitor.{database}.{extension}")
+}
+
+fn stored_handle(extension: u32) -> Option<pg_sys::dsm_handle> {
+    let text = std::fs::read_to_string(file(extension)).ok()?;
+    let (start, handle) = text.trim().split_once(' ')?;
+    // SAFETY: set by the postmaster before this process began.
+    (start.parse::<i64>().ok()? == unsafe { pg_sys::PgStartTime })
+        .then(|| handle.parse().ok())
+        .flatten()
+}
+
+fn find(extension: u32) -> Option<Segment> {
+    let handle = stored_handle(extension)?;
+    // SAFETY: attaching an unknown handle answers NULL; the mapping is pinned before it is used.
+    unsafe {
+        let mut dsm = pg_sys::dsm_find_mapping(handle);
+        if dsm.is_null() {
+            dsm = pg_sys::dsm_attach(handle);
+            if dsm.is_null() {
+                return None;
+            }
+            pg_sys::dsm_pin_mapping(dsm);
+        }
+        if pg_sys::dsm_segment_map_length(dsm) < std::mem::size_of::<Header>() {
+            return None;
+        }
+        let segment = Segment {
+            base: pg_sys::dsm_segment_address(dsm).cast(),
+            handle,
+        };
+        let h = segment.header();
+        let ours = h.magic.load(Ordering::Acquire) == MAGIC
+            && h.layout == LAYOUT
+            && h.database == pg_sys::MyDatabaseId.to_u32()
+            && h.extension == extension;
+        if !ours {
+            return None;
+        }
+        pg_sys::LWLockRegisterTranche(h.tranche, c"CloudwalkMonitor".as_ptr());
+        Some(segment)
+    }
+}
+
+fn find_or_create(extension: u32) -> Option<Segment> {
+    if let Some(s) = find(extension) {
+        return Some(s);
+    }
+    let tag = tag(extension);
+    // SAFETY: the lock is released below, and by the transaction's end if an error comes first.
+    unsafe {
+        pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, false, false);
+        let segment = match find(extension) {
+            Some(s) => Some(s),
+            None => create(extension),
+        };
+        pg_sys::LockRelease(&tag, pg_sys::ExclusiveLock as i32, false);
+        segment
+    }
+}
+
+/// Creates the segment. A smaller one is tried where the machine has not enough shared memory.
+unsafe fn create(extension: u32) -> Option<Segment> {
+    let mut size = settings::shared_memory();
+    let least = std::mem::size_of::<Header>() + 64 * std::mem::size_of::<Slot>();
+    let mut dsm: *mut pg_sys::dsm_segment = std::ptr::null_mut();
+    while dsm.is_null() {
+        size = size.max(least);
+        let attempt = fault::contained(|| {
+            pg_sys::dsm_create(size, pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS as i32) as usize
+        });
+        match attempt {
+            Ok(0) => return None,
+            Ok(p) => dsm = p as *mut pg_sys::dsm_segment,
+            Err(message) if size == least => {
+                fault::once("no shared memory for the models", message);
+                return None;
+            }
+            Err(_) => size /= 2,
+        }
+    }
+    pg_sys::dsm_pin_mapping(dsm);
+    pg_sys::dsm_pin_segment(dsm);
+    let handle = pg_sys::dsm_segment_handle(dsm);
+    let base: *mut u8 = pg_sys::dsm_segment_address(dsm).cast();
+    // Fresh shared memory reads as zeros; only what starts otherwise is written.
+    let room = size - std::mem::size_of::<Header>() - 16;
+    // The table takes 2 to 4 entries a slot.
+    let slots = room / (std::mem::size_of::<Slot>() + 4 * std::mem::size_of::<u32>());
+    let table = (slots * 2).next_power_of_two();
+    let header = &mut *base.cast::<Header>();
+    let tranche = pg_sys::LWLockNewTrancheId();
+    pg_sys::LWLockRegisterTranche(tranche, c"CloudwalkMonitor".as_ptr());
+    header.layout = LAYOUT;
+    header.database = pg_sys::MyDatabaseId.to_u32();
+    header.extension = extension;
+    header.tranche = tranche;
+    header.slots = slots as u32;
+    header.table = table as u32;
+    header
+        .lateness
+        .store(settings::lateness(), Ordering::Relaxed);
+    header
+        .future_tolerance
+        .store(settings::future_tolerance(), Ordering::Relaxed);
+    header
+        .sealed_horizon
+        .store(settings::sealed_horizon(), Ordering::Relaxed);
+    header.rules_version.store(1, Ordering::Relaxed);
+    pg_sys::LWLockInitialize(header.directory.get(), tranche);
+    pg_sys::LWLockInitialize(header.queue_lock.get(), tranche);
+    for cell in &header.cells {
+        pg_sys::LWLockInitialize(cell.lock.get(), tranche);
+        cell.id.store(-1, Ordering::Relaxed);
+        cell.dirty_from.store(NEVER, Ordering::Relaxed);
+        cell.future_from.store(NEVER, Ordering::Relaxed);
+        cell.newest.store(i64::MIN, Ordering::Relaxed);
+        cell.sealed_hint.store(i64::MIN, Ordering::Relaxed);
+        let model = &mut *cell.model.get();
+        model.sealed = i64::MIN;
+        model.ground = Ground::new();
+    }
+    header.magic.store(MAGIC, Ordering::Release);
+    let (started, pid) = (pg_sys::PgStartTime, pg_sys::MyProcPid);
+    let text = format!("{started} {handle}");
+    let name = file(extension);
+    let draft = format!("{name}.{pid}");
+    let written = std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, &name));
+    if let Err(e) = written {
+        pg_sys::dsm_unpin_segment(handle);
+        fault::once(
+            "the handle of the shared memory cannot be stored",
+            e.to_string(),
+        );
+        return None;
+    }
+    Some(Segment { base, handle })
+}
+
+/// A lock held; released when it goes out of scope.
+pub struct Held(*mut pg_sys::LWLock);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: acquired by `hold` in this process. After an error the server has released all.
+        unsafe {
+            if pg_sys::LWLockHeldByMe(self.0) {
+                pg_sys::LWLockRelease(self.0);
+            }
+        }
+    }
+}
+
+pub fn hold(lock: &UnsafeCell<pg_sys::LWLock>, exclusive: bool) -> Held {
+    let mode = if exclusive {
+        pg_sys::LWLockMode::LW_EXCLUSIVE
+    } else {
+        pg_sys::LWLockMode::LW_SHARED
+    };
+    // SAFETY: an initialised lock in pinned shared memory.
+    unsafe { pg_sys::LWLockAcquire(lock.get(), mode) };
+    Held(lock.get())
+}
+
+/// A monitor's models, readable.
+pub struct Reading<'a> {
+    segment: Segment,
+    pub cell: &'a Cell,
+    _held: Held,
+}
+
+impl Reading<'_> {
+    /// The monitor's own part.
+    pub fn model(&self) -> &Model {
+        // SAFETY: the lock is held at least shared, nobody writes.
+        unsafe { &*self.cell.model.get() }
+    }
+    /// A series' part.
+    pub fn slot(&self, slot: u32) -> &SlotModel {
+        // SAFETY: as above; a slot belongs to one cell.
+        unsafe { &*self.segment.slot(slot).model.get() }
+    }
+}
+
+/// A monitor's models, writable.
+pub struct Writing<'a> {
+    segment: Segment,
+    pub cell: &'a Cell,
+    _held: Held,
+}
+
+impl Writing<'_> {
+    /// The monitor's own part.
+    pub fn model(&mut self) -> &mut Model {
+        // SAFETY: the lock is held exclusively, and the borrow of self keeps it single in this process.
+        unsafe { &mut *self.cell.model.get() }
+    }
+    /// A series' part.
+    pub fn slot(&mut self, slot: u32) -> &mut SlotModel {
+        // SAFETY: as above.
+        unsafe { &mut *self.segment.slot(slot).model.get() }
+    }
+    /// Both at once: they are different memory.
+    pub fn parts(&mut self, slot: u32) -> (&mut Model, &mut SlotModel) {
+        // SAFETY: as above; the monitor's part and a slot never overlap.
+        unsafe {
+            (
+                &mut *self.cell.model.get(),
+                &mut *self.segment.slot(slot).model.get(),
+            )
+        }
+    }
+}
+
+impl Segment {
+    /// The header.
+    #[inline]
+    pub fn header(&self) -> &'static Header {
+        // SAFETY: mapped and pinned for the life of the process.
+        unsafe { &*self.base.cast::<Header>() }
+    }
+
+    /// Lets the memory go when its last user ends.
+    pub fn unpin(&self) {
+        self.header().magic.store(0, Ordering::Release);
+        // SAFETY: the segment was pinned at creation; unpinning twice is prevented by the magic.
+        unsafe { pg_sys::dsm_unpin_segment(self.handle) };
+        let _ = std::fs::remove_file(file(self.header().extension));
+    }
+
+    #[inline]
+    fn table(&self) -> &'static [std::sync::atomic::AtomicU32] {
+        let h = self.header();
+        // SAFETY: the table follows the header and has `table` entries, counted in at creation.
+        unsafe {
+            std::slice::from_raw_parts(
+                self.base.add(std::mem::size_of::<Header>()).cast(),
+                h.table as usize,
+            )
+        }
+    }
+
+    #[inline]
+    fn slot_at(&self, slot: u32) -> *mut Slot {
+        let h = self.header();
+        let offset = std::mem::size_of::<Header>() + h.table as usize * 4;
+        let offset = (offset + 15) & !15;
+        debug_assert!(slot < h.slots);
+        // SAFETY: slots follow the table; the number is below `slots` for everybody who got it from here.
+        unsafe {
+            self.base
+                .add(offset + slot as usize * std::mem::size_of::<Slot>())
+                .cast::<Slot>()
+        }
+    }
+
+    /// A series' slot.
+    #[inline]
+    pub fn slot(&self, slot: u32) -> &'static Slot {
+        // SAFETY: mapped and pinned for the life of the process; written only while nobody can reach it.
+        unsafe { &*self.slot_at(slot) }
+    }
+
+    /// The cells in use.
+    pub fn cells(&self) -> impl Iterator<Item = (u32, &'static Cell)> {
+        self.header()
+            .cells
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.id.load(Ordering::Acquire) >= 0)
+            .map(|(i, c)| (i as u32, c))
+    }
+
+    /// The cell of a monitor, taken into use where it is new. None when all are taken.
+    pub fn cell(&self, id: i32) -> Option<(u32, &'static Cell)> {
+        if let Some(found) = self
+            .cells()
+            .find(|(_, c)| c.id.load(Ordering::Acquire) == id)
+        {
+            return Some(found);
+        }
+        let _held = hold(&self.header().directory, true);
+        if let Some(found) = self
+            .cells()
+            .find(|(_, c)| c.id.load(Ordering::Acquire) == id)
+        {
+            return Some(found);
+        }
+        let cells = &self.header().cells;
+        let free = cells
+            .iter()
+            .position(|c| c.id.load(Ordering::Acquire) == -1)?;
+        cells[free].id.store(id, Ordering::Release);
+        Some((free as u32, &cells[free]))
+    }
+
+    /// The slots of a monitor.
+    pub fn slots_of(&self, cell: &Cell) -> SlotsOf {
+        SlotsOf {
+            segment: *self,
+            next: cell.first_slot.load(Ordering::Acquire),
+        }
+    }
+
+    /// Locks a monitor for reading.
+    pub fn read<'a>(&self, cell: &'a Cell) -> Reading<'a> {
+        Reading {
+            segment: *self,
+            _held: hold(&cell.lock, false),
+            cell,
+        }
+    }
+
+    /// Locks a monitor for writing.
+    pub fn write<'a>(&self, cell: &'a Cell) -> Writing<'a> {
+        Writing {
+            segment: *self,
+            _held: hold(&cell.lock, true),
+            cell,
+        }
+    }
+
+    fn probe(&self, cell: u32, hash: u64, key: &[u8]) -> Result<u32, usize> {
+        let table = self.table();
+        let mask = table.len() - 1;
+        let mut i = hash as usize & mask;
+        loop {
+            match table[i].load(Ordering::Acquire) {
+                0 => return Err(i),
+                n => {
+                    let s = self.slot(n - 1);
+                    if s.hash == hash && s.cell == cell && s.key() == key {
+                        return Ok(n - 1);
+                    }
+                }
+            }
+            i = (i + 1) & mask;
+        }
+    }
+
+    /// The slot of a series, if it has one.
+    pub fn find_slot(&self, cell: u32, key: &[u8]) -> Option<u32> {
+        let id = self.header().cells[cell as usize]
+            .id
+            .load(Ordering::Acquire);
+        let _held = hold(&self.header().directory, false);
+        self.probe(cell, key::hash(id, key), key).ok()
+    }
+
+    /// The slot of a series, taken into use where it is new. None when all are taken.
+    pub fn take_slot(&self, cell: u32, key: &[u8]) -> Option<u32> {
+        if let Some(found) = self.find_slot(cell, key) {
+            return Some(found);
+        }
+        let header = self.header();
+        let owner = &header.cells[cell as usize];
+        let id = owner.id.load(Ordering::Acquire);
+        let hash = key::hash(id, key);
+        let _held = hold(&header.directory, true);
+        let at = match self.probe(cell, hash, key) {
+            Ok(found) => return Some(found),
+            Err(at) => at,
+        };
+        let n = header.used.load(Ordering::Acquire);
+        if n >= header.slots {
+            return None;
+        }
+        // SAFETY: the slot is not in the table yet, so nobody else can reach it.
+        let slot = unsafe { &mut *self.slot_at(n) };
+        slot.hash = hash;
+        slot.cell = cell;
+        slot.key_len = key.len() as u32;
+        slot.key[..key.len()].copy_from_slice(key);
+        slot.alarm_bucket = i64::MIN.into();
+        *slot.model.get_mut() = SlotModel {
+            series: Series::new(),
+            watch: LimitWatch::new(),
+            limits: Limits::NONE,
+            born: NEVER,
+            direction: monitor::default_direction(id, key) as u8,
+            rules_version: 0,
+        };
+        slot.next = owner.first_slot.load(Ordering::Acquire);
+        owner.first_slot.store(n + 1, Ordering::Release);
+        header.used.store(n + 1, Ordering::Release);
+        self.table()[at].store(n + 1, Ordering::Release);
+        Some(n)
+    }
+}
+
+/// Walks the slots of a monitor.
+pub struct SlotsOf {
+    segment: Segment,
+    next: u32,
+}
+
+impl Iterator for SlotsOf {
+    type Item = (u32, &'static Slot);
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next == 0 {
+            return None;
+        }
+        let n = self.next - 1;
+        let slot = self.segment.slot(n);
+        self.next = slot.next;
+        Some((n, slot))
+    }
+}
+
+impl Segment {
+    /// The slot of a series; that of `(other)` where all are taken.
+    pub fn place_series(&self, cell: u32, key: &[u8]) -> Option<u32> {
+        self.take_slot(cell, key)
+            .or_else(|| self.take_slot(cell, key::OTHER_KEY))
+    }
+}
+
+impl Segment {
+    /// Makes the cells of monitors that are watched no more stand still.
+    pub fn retire_cells(&self, watched: &[i32]) {
+        for (_, cell) in self.cells() {
+            if !watched.contains(&cell.id.load(Ordering::Acquire)) {
+                let _held = hold(&cell.lock, true);
+                cell.state.store(COLD, Ordering::Release);
+                cell.dirty_from.store(NEVER, Ordering::Release);
+                // Its slots stay taken, so the cell is not given to another monitor.
+                cell.id.store(-2, Ordering::Release);
+            }
+        }
+    }
+}

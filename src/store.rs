@@ -1,0 +1,657 @@
+//! The only SQL. Names of the extension's own objects are qualified with its schema, operators and
+//! functions with pg_catalog through the pinned search_path of whoever calls.
+
+use std::cell::RefCell;
+
+use detector::Limits;
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::spi::{quote_identifier, Spi};
+use pgrx::{pg_sys, JsonB, PgSqlErrorCode};
+use serde_json::Value;
+
+use crate::calendar::Calendar;
+use crate::fault;
+use crate::key;
+use crate::monitor::{Monitor, Rule, SHIPPED, SHIPPED_NAME};
+use crate::shared::Direction;
+
+/// Groups fetched at a time.
+const BATCH: i64 = 20_000;
+
+thread_local! {
+    static SCHEMA: RefCell<Option<(u32, String)>> = const { RefCell::new(None) };
+}
+
+/// OID of the extension, if it is installed.
+pub fn extension() -> Option<pg_sys::Oid> {
+    // SAFETY: a catalog lookup inside a transaction.
+    let oid = unsafe { pg_sys::get_extension_oid(c"cloudwalk_monitor".as_ptr(), true) };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+fn missing_extension() -> ! {
+    fault::raise(
+        PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+        "extension \"cloudwalk_monitor\" does not exist in this database".into(),
+        "Its tables are needed.".into(),
+        "CREATE EXTENSION cloudwalk_monitor;",
+    )
+}
+
+/// Schema of the extension, quoted; looked up once per backend and extension.
+pub fn schema() -> String {
+    let Some(oid) = extension() else {
+        missing_extension()
+    };
+    if let Some(s) = SCHEMA.with_borrow(|s| {
+        s.as_ref()
+            .filter(|(o, _)| *o == oid.to_u32())
+            .map(|(_, s)| s.clone())
+    }) {
+        return s;
+    }
+    let name: Option<String> = one(
+        "SELECT n.nspname::text FROM pg_catalog.pg_extension e \
+         JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.oid = $1",
+        &[oid.into()],
+    );
+    let Some(name) = name else {
+        missing_extension()
+    };
+    let quoted = quote_identifier(name);
+    SCHEMA.set(Some((oid.to_u32(), quoted.clone())));
+    quoted
+}
+
+type Args<'a> = [pgrx::datum::DatumWithOid<'a>];
+
+fn failed<T>(e: pgrx::spi::SpiError) -> T {
+    fault::raise(
+        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        "a query of the monitor failed".into(),
+        e.to_string(),
+        "Check that the extension's tables are as CREATE EXTENSION made them.",
+    )
+}
+
+/// First column of the first row.
+fn one<T: pgrx::FromDatum + pgrx::IntoDatum>(sql: &str, args: &Args) -> Option<T> {
+    Spi::connect(|c| {
+        let t = c.select(sql, Some(1), args).unwrap_or_else(failed);
+        if t.is_empty() {
+            None
+        } else {
+            t.first().get_one::<T>().unwrap_or_else(failed)
+        }
+    })
+}
+
+/// Every row, turned into something by a closure.
+fn all<T>(
+    sql: &str,
+    args: &Args,
+    row: impl Fn(&pgrx::spi::SpiHeapTupleData) -> Option<T>,
+) -> Vec<T> {
+    Spi::connect(|c| {
+        c.select(sql, None, args)
+            .unwrap_or_else(failed)
+            .filter_map(|r| row(&r))
+            .collect()
+    })
+}
+
+fn write(sql: &str, args: &Args) {
+    Spi::connect_mut(|c| {
+        c.update(sql, None, args).unwrap_or_else(failed);
+    })
+}
+
+fn get<T: pgrx::FromDatum + pgrx::IntoDatum>(
+    row: &pgrx::spi::SpiHeapTupleData,
+    n: usize,
+) -> Option<T> {
+    row.get::<T>(n).unwrap_or_else(failed)
+}
+
+/// A time as PostgreSQL's microseconds.
+pub fn micros(t: TimestampWithTimeZone) -> i64 {
+    t.into_inner()
+}
+
+/// The time of PostgreSQL's microseconds.
+pub fn timestamp(us: i64) -> TimestampWithTimeZone {
+    // Values outside of the calendar's range are clamped to its ends.
+    const LEAST: i64 = -211_813_488_000_000_000;
+    const MOST: i64 = 9_223_371_331_199_999_999;
+    TimestampWithTimeZone::try_from(us.clamp(LEAST, MOST))
+        .unwrap_or_else(|_| TimestampWithTimeZone::positive_infinity())
+}
+
+const MONITOR_COLUMNS: &str =
+    "id, name, relation::pg_catalog.oid, time_column::text, value_column::text, \
+     series_columns::text[], (extract(epoch FROM bucket) * 1000000)::bigint, time_zone";
+
+fn qualified(relation: pg_sys::Oid) -> Option<String> {
+    one(
+        "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1",
+        &[relation.into()],
+    )
+}
+
+fn shipped() -> Monitor {
+    Monitor {
+        id: SHIPPED,
+        name: SHIPPED_NAME.into(),
+        relation: format!("{}.transactions", schema()),
+        time_column: "time".into(),
+        value_column: Some("count".into()),
+        series_columns: vec!["status".into()],
+        calendar: Calendar::new(crate::calendar::MINUTE_US, "UTC"),
+    }
+}
+
+fn watched(condition: &str, args: &Args) -> Vec<Monitor> {
+    let sql = format!(
+        "SELECT {MONITOR_COLUMNS} FROM {}.watched WHERE {condition} ORDER BY id",
+        schema()
+    );
+    struct Found {
+        monitor: Monitor,
+        relation: pg_sys::Oid,
+    }
+    let found = all(&sql, args, |r| {
+        Some(Found {
+            relation: get(r, 3)?,
+            monitor: Monitor {
+                id: get(r, 1)?,
+                name: get(r, 2)?,
+                relation: String::new(),
+                time_column: get(r, 4)?,
+                value_column: get(r, 5),
+                series_columns: get(r, 6)?,
+                calendar: Calendar::new(get(r, 7)?, &get::<String>(r, 8)?),
+            },
+        })
+    });
+    // A table that was dropped is watched no more.
+    found
+        .into_iter()
+        .filter_map(|f| {
+            Some(Monitor {
+                relation: qualified(f.relation)?,
+                ..f.monitor
+            })
+        })
+        .collect()
+}
+
+/// Every monitor.
+pub fn monitors() -> Vec<Monitor> {
+    let mut list = vec![shipped()];
+    list.extend(watched("true", &[]));
+    list
+}
+
+/// The monitor of a name, or an error that says where to look.
+pub fn monitor_by_name(name: &str) -> Monitor {
+    if name == SHIPPED_NAME {
+        return shipped();
+    }
+    watched("name = $1", &[name.into()])
+        .pop()
+        .unwrap_or_else(|| {
+            fault::raise(
+                PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+                format!("monitor \"{name}\" does not exist"),
+                "No table is watched under this name.".into(),
+                "See the view monitors; watch_table adds one.",
+            )
+        })
+}
+
+/// The rules of a monitor.
+pub fn rules(monitor: &str) -> Vec<Rule> {
+    let sql = format!(
+        "SELECT series, direction, warn_above, critical_above, warn_below, critical_below \
+         FROM {}.rules WHERE monitor = $1",
+        schema()
+    );
+    all(&sql, &[monitor.into()], |r| {
+        let limit = |n| get::<f64>(r, n).unwrap_or(f64::NAN);
+        Some(Rule {
+            series: get(r, 1)?,
+            direction: get::<String>(r, 2).and_then(|d| Direction::parse(&d)),
+            limits: Limits {
+                warn_above: limit(3),
+                critical_above: limit(4),
+                warn_below: limit(5),
+                critical_below: limit(6),
+            },
+        })
+    })
+}
+
+/// The newest bucket with a row that is not later than `before`.
+pub fn newest(m: &Monitor, before: i64) -> Option<i64> {
+    let sql = format!(
+        "SELECT max({t}) FROM {r} WHERE {t} <= $1 AND {t} > '-infinity'",
+        t = quote_identifier(&m.time_column),
+        r = m.relation
+    );
+    one::<TimestampWithTimeZone>(&sql, &[timestamp(before).into()])
+        .and_then(|t| m.calendar.bucket(micros(t)))
+}
+
+/// The oldest bucket with a row later than `after`, within a stretch of time.
+pub fn oldest_after(m: &Monitor, after: i64) -> Option<i64> {
+    let sql = format!(
+        "SELECT min({t}) FROM {r} WHERE {t} > $1 AND {t} < 'infinity'",
+        t = quote_identifier(&m.time_column),
+        r = m.relation
+    );
+    one::<TimestampWithTimeZone>(&sql, &[timestamp(after).into()])
+        .and_then(|t| m.calendar.bucket(micros(t)))
+}
+
+/// One group of the watched table: bucket, key of the series, sum, rows.
+pub type Group<'a> = (i64, &'a [u8], i64, i64);
+
+/// Reads the watched table between two times (`from` included, `to` not), grouped by bucket and series,
+/// in order of the bucket. Uses the active snapshot.
+pub fn scan(m: &Monitor, from: i64, to: i64, each: &mut dyn FnMut(Group)) {
+    let time = quote_identifier(&m.time_column);
+    let value = m
+        .value_column
+        .as_ref()
+        .map_or("pg_catalog.count(*)".to_string(), |v| {
+            format!(
+                "LEAST(GREATEST(COALESCE(pg_catalog.sum({}), 0), -9e18), 9e18)::pg_catalog.int8",
+                quote_identifier(v)
+            )
+        });
+    let columns: Vec<String> = m.series_columns.iter().map(quote_identifier).collect();
+    // concat() gives a value as its output function does, as the trigger reads it.
+    let shown: String = columns
+        .iter()
+        .map(|c| format!(", CASE WHEN {c} IS NOT NULL THEN pg_catalog.concat({c}) END"))
+        .collect();
+    let grouped: String = columns.iter().map(|c| format!(", {c}")).collect();
+    let sql = format!(
+        "SELECT pg_catalog.date_bin('{width} microseconds'::pg_catalog.interval, {time}, \
+                '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) AS bucket, \
+                {value}, pg_catalog.count(*){shown} \
+           FROM {relation} WHERE {time} >= $1 AND {time} < $2 AND {time} > '-infinity' \
+          GROUP BY 1{grouped} ORDER BY 1",
+        width = m.calendar.width,
+        relation = m.relation,
+    );
+    Spi::connect(|c| {
+        let mut cursor = c.open_cursor(&sql, &[timestamp(from).into(), timestamp(to).into()]);
+        let mut group_key = Vec::new();
+        loop {
+            let table = cursor.fetch(BATCH).unwrap_or_else(failed);
+            if table.is_empty() {
+                break;
+            }
+            if crate::worker::must_stop() {
+                failed::<()>(pgrx::spi::SpiError::CursorNotFound(
+                    "the worker is to stop".into(),
+                ));
+            }
+            for row in table {
+                let Some(bucket) = get::<TimestampWithTimeZone>(&row, 1)
+                    .and_then(|t| m.calendar.bucket(micros(t)))
+                else {
+                    continue;
+                };
+                group_key.clear();
+                for n in 0..m.series_columns.len() {
+                    let v: Option<String> = get(&row, 4 + n);
+                    key::push(&mut group_key, v.as_deref().map(str::as_bytes));
+                }
+                key::bound(&mut group_key);
+                let sum = get::<i64>(&row, 2).unwrap_or(0);
+                let rows = get::<i64>(&row, 3).unwrap_or(0);
+                each((bucket, &group_key, sum, rows));
+            }
+        }
+    });
+}
+
+/// A snapshot: time of its bucket, and states by key.
+pub struct Snapshot {
+    pub bucket: i64,
+    pub states: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The newest snapshot whose bucket is not later than `before`.
+pub fn snapshot(m: &Monitor, before: i64) -> Option<Snapshot> {
+    let schema = schema();
+    let time: TimestampWithTimeZone = one(
+        &format!("SELECT max(time) FROM {schema}.snapshots WHERE monitor = $1 AND time <= $2"),
+        &[m.id.into(), timestamp(m.calendar.start(before)).into()],
+    )?;
+    let states = all(
+        &format!("SELECT series, state FROM {schema}.snapshots WHERE monitor = $1 AND time = $2"),
+        &[m.id.into(), time.into()],
+        |r| Some((get(r, 1)?, get(r, 2)?)),
+    );
+    Some(Snapshot {
+        bucket: m.calendar.bucket(micros(time))?,
+        states,
+    })
+}
+
+/// Drops the snapshots of buckets from one on.
+pub fn drop_snapshots(m: &Monitor, from: i64) {
+    write(
+        &format!(
+            "DELETE FROM {}.snapshots WHERE monitor = $1 AND time >= $2",
+            schema()
+        ),
+        &[m.id.into(), timestamp(m.calendar.start(from)).into()],
+    );
+}
+
+/// Stores a snapshot, and drops those that are older than anybody asks for.
+pub fn store_snapshot(m: &Monitor, snapshot: &Snapshot) {
+    const KEEP_US: i64 = 100 * 86_400_000_000;
+    let schema = schema();
+    let time = m.calendar.start(snapshot.bucket);
+    for (series, state) in &snapshot.states {
+        write(
+            &format!(
+                "INSERT INTO {schema}.snapshots (monitor, time, series, state) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (monitor, time, series) DO UPDATE SET state = excluded.state"
+            ),
+            &[
+                m.id.into(),
+                timestamp(time).into(),
+                series.clone().into(),
+                state.clone().into(),
+            ],
+        );
+    }
+    write(
+        &format!("DELETE FROM {schema}.snapshots WHERE monitor = $1 AND time < $2"),
+        &[m.id.into(), timestamp(time - KEEP_US).into()],
+    );
+}
+
+/// An incident as `alerts` has it.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub id: i64,
+    pub series: String,
+    pub state: String,
+    pub critical: bool,
+    pub direction: i16,
+    pub opened_at: i64,
+    pub last_seen_at: i64,
+    pub resolved_at: Option<i64>,
+    pub buckets: i32,
+    pub peak_score: f32,
+}
+
+impl Recorded {
+    /// Whether it goes on.
+    pub fn is_open(&self) -> bool {
+        self.state == "open" || self.state == "acknowledged"
+    }
+}
+
+/// The recorded incidents of a monitor that were not over before a time.
+pub fn recorded(monitor: &str, since: i64) -> Vec<Recorded> {
+    let sql = format!(
+        "SELECT id, series, state, severity::text, direction, opened_at, last_seen_at, resolved_at, buckets, peak_score \
+           FROM {}.incidents \
+          WHERE monitor = $1 AND (resolved_at IS NULL OR resolved_at >= $2 OR opened_at >= $2) ORDER BY id",
+        schema()
+    );
+    all(&sql, &[monitor.into(), timestamp(since).into()], |r| {
+        Some(Recorded {
+            id: get(r, 1)?,
+            series: get(r, 2)?,
+            state: get(r, 3)?,
+            critical: get::<String>(r, 4)? == "critical",
+            direction: get(r, 5)?,
+            opened_at: micros(get(r, 6)?),
+            last_seen_at: micros(get(r, 7)?),
+            resolved_at: get::<TimestampWithTimeZone>(r, 8).map(micros),
+            buckets: get(r, 9).unwrap_or(0),
+            peak_score: get(r, 10).unwrap_or(0.0),
+        })
+    })
+}
+
+/// Whether the silence of a monitor is recorded and goes on.
+pub fn silence_is_open(monitor: &str) -> bool {
+    one::<bool>(
+        &format!(
+            "SELECT EXISTS (SELECT FROM {}.incidents WHERE monitor = $1 AND series = $2 \
+               AND state IN ('open', 'acknowledged'))",
+            schema()
+        ),
+        &[monitor.into(), key::TOTAL.into()],
+    )
+    .unwrap_or(false)
+}
+
+/// A row for `alerts`.
+pub struct Alert<'a> {
+    /// None: this row opens the incident.
+    pub incident: Option<i64>,
+    pub event: &'a str,
+    pub monitor: &'a str,
+    pub series: &'a str,
+    pub labels: Value,
+    pub severity: &'a str,
+    pub direction: i16,
+    pub time: i64,
+    pub observed: Option<f64>,
+    pub expected: Option<f64>,
+    pub lower: Option<f64>,
+    pub upper: Option<f64>,
+    pub score: f64,
+    pub reason: String,
+    pub last_seen_at: i64,
+    /// None: as the row before said.
+    pub figures: Option<Figures>,
+}
+
+/// What an incident amounts to so far.
+pub struct Figures {
+    pub buckets: i32,
+    pub peak_observed: f64,
+    pub peak_expected: f64,
+    pub peak_score: f64,
+}
+
+/// The lock under which `alerts` is appended to, so that ids commit in order.
+pub fn append_lock() {
+    crate::shared::transaction_lock(crate::shared::LOCK_APPEND, true);
+}
+
+fn next_alert_id() -> i64 {
+    one(
+        "SELECT pg_catalog.nextval(pg_catalog.pg_get_serial_sequence($1, 'id')::pg_catalog.regclass)",
+        &[format!("{}.alerts", schema()).into()],
+    )
+    .unwrap_or_else(|| failed(pgrx::spi::SpiError::InvalidPosition))
+}
+
+/// Appends an alert and gives its id and payload. The append lock must be held.
+pub fn append(a: &Alert) -> (i64, Value) {
+    let id = next_alert_id();
+    let incident = a.incident.unwrap_or(id);
+    let payload = crate::reconcile::payload(id, incident, a);
+    let announced = a.event != "progress";
+    write(
+        &format!(
+            "INSERT INTO {s}.alerts (id, incident, event, monitor, series, labels, severity, direction, time, \
+               observed, expected, lower, upper, score, reason, last_seen_at, buckets, peak_observed, peak_expected, \
+               peak_score, payload) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7::{s}.verdict, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+               $19, $20, $21)",
+            s = schema()
+        ),
+        &[
+            id.into(),
+            incident.into(),
+            a.event.into(),
+            a.monitor.into(),
+            a.series.into(),
+            JsonB(a.labels.clone()).into(),
+            a.severity.into(),
+            a.direction.into(),
+            timestamp(a.time).into(),
+            a.observed.into(),
+            a.expected.into(),
+            a.lower.into(),
+            a.upper.into(),
+            (a.score as f32).into(),
+            a.reason.as_str().into(),
+            timestamp(a.last_seen_at).into(),
+            a.figures.as_ref().map(|f| f.buckets).into(),
+            a.figures.as_ref().map(|f| f.peak_observed).into(),
+            a.figures.as_ref().map(|f| f.peak_expected).into(),
+            a.figures.as_ref().map(|f| f.peak_score as f32).into(),
+            announced.then(|| JsonB(payload.clone())).into(),
+        ],
+    );
+    (id, payload)
+}
+
+/// What acknowledging needs to know of an incident.
+pub struct Acknowledged {
+    pub state: String,
+    pub monitor: String,
+    pub series: String,
+    pub labels: Value,
+    pub severity: String,
+    pub direction: i16,
+    pub last_seen_at: i64,
+}
+
+/// The incident of a number.
+pub fn incident(id: i64) -> Option<Acknowledged> {
+    let sql = format!(
+        "SELECT state, monitor, series, labels, severity::text, direction, last_seen_at FROM {}.incidents WHERE id = $1",
+        schema()
+    );
+    all(&sql, &[id.into()], |r| {
+        Some(Acknowledged {
+            state: get(r, 1)?,
+            monitor: get(r, 2)?,
+            series: get(r, 3)?,
+            labels: get::<JsonB>(r, 4)?.0,
+            severity: get(r, 5)?,
+            direction: get(r, 6)?,
+            last_seen_at: micros(get(r, 7)?),
+        })
+    })
+    .pop()
+}
+
+/// Appends an acknowledgement and gives its id and payload. The append lock must be held.
+pub fn append_acknowledgement(
+    incident_id: i64,
+    i: &Acknowledged,
+    actor: &str,
+    note: Option<&str>,
+) -> (i64, Value) {
+    let id = next_alert_id();
+    let payload = serde_json::json!({
+        "v": 1, "alert": id, "incident": incident_id, "event": "acknowledged", "monitor": i.monitor,
+        "series": crate::reconcile::cut(&i.series, 400), "labels": crate::reconcile::small(&i.labels),
+        "severity": i.severity,
+        "direction": i.direction, "time": crate::reconcile::iso(i.last_seen_at),
+        "actor": actor, "note": note.map(|n| crate::reconcile::cut(n, 1000)),
+    });
+    write(
+        &format!(
+            "INSERT INTO {s}.alerts (id, incident, event, monitor, series, labels, severity, direction, time, actor, note, payload) \
+             VALUES ($1, $2, 'acknowledged', $3, $4, $5, $6::{s}.verdict, $7, $8, $9, $10, $11)",
+            s = schema()
+        ),
+        &[
+            id.into(),
+            incident_id.into(),
+            i.monitor.as_str().into(),
+            i.series.as_str().into(),
+            JsonB(i.labels.clone()).into(),
+            i.severity.as_str().into(),
+            i.direction.into(),
+            timestamp(i.last_seen_at).into(),
+            actor.into(),
+            note.map(str::to_string).into(),
+            JsonB(payload.clone()).into(),
+        ],
+    );
+    (id, payload)
+}
+
+/// Announces a payload on the channel, if alerts are to be announced.
+pub fn notify(payload: &Value) {
+    if let Some(channel) = crate::settings::channel() {
+        write(
+            "SELECT pg_catalog.pg_notify($1, $2)",
+            &[channel.into(), payload.to_string().into()],
+        );
+    }
+}
+
+/// `alert_horizon` as configured for the server or the database, microseconds. A session's own value, and
+/// one set for the database after this process connected, do not reach the worker by themselves.
+pub fn configured_alert_horizon() -> i64 {
+    let text: Option<String> = one(
+        "SELECT pg_catalog.split_part(c, '=', 2) FROM pg_catalog.pg_db_role_setting s, \
+                pg_catalog.unnest(s.setconfig) AS c \
+          WHERE s.setrole = 0 AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d \
+                WHERE d.datname = pg_catalog.current_database())) \
+            AND c LIKE 'cloudwalk_monitor.alert_horizon=%' ORDER BY s.setdatabase DESC",
+        &[],
+    );
+    text.and_then(|t| std::ffi::CString::new(t).ok())
+        .and_then(|t| crate::settings::interval_us(&t))
+        .unwrap_or_else(crate::settings::alert_horizon)
+}
+
+/// Transactions of this database that are prepared now.
+pub fn prepared_transactions() -> Vec<u32> {
+    all(
+        "SELECT transaction FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()",
+        &[],
+        |r| get::<pg_sys::TransactionId>(r, 1).map(|x| x.into_inner()),
+    )
+}
+
+/// Deletes alerts of incidents that ended before a time.
+pub fn prune_alerts(before: i64) {
+    let s = schema();
+    write(
+        &format!(
+            "DELETE FROM {s}.alerts a USING {s}.incidents i \
+              WHERE a.incident = i.id AND i.resolved_at < $1 AND i.opened_at < $1"
+        ),
+        &[timestamp(before).into()],
+    );
+}
+
+/// Owner of the extension.
+pub fn extension_owner() -> Option<pg_sys::Oid> {
+    one(
+        "SELECT extowner FROM pg_catalog.pg_extension WHERE extname = 'cloudwalk_monitor'",
+        &[],
+    )
+}
+
+/// Databases that accept connections.
+pub fn databases() -> Vec<pg_sys::Oid> {
+    all(
+        "SELECT oid FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate",
+        &[],
+        |r| get(r, 1),
+    )
+}

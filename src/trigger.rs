@@ -1,0 +1,321 @@
+//! The row triggers. Both look up no name, read no table and write none.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use detector::Verdict;
+use pgrx::{pg_guard, pg_sys};
+
+use crate::calendar;
+use crate::fault;
+use crate::overlay::{self, Opinion, Reading};
+use crate::plan::{self, Plan};
+use crate::settings;
+use crate::shared::{self, Segment};
+use crate::worker;
+
+thread_local! {
+    static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Trigger function and extension it belongs to.
+    static EXTENSION: RefCell<Option<(pg_sys::Oid, pg_sys::Oid)>> = const { RefCell::new(None) };
+}
+
+macro_rules! finfo {
+    ($name:ident) => {
+        /// Tells the server the calling convention.
+        #[no_mangle]
+        pub extern "C" fn $name() -> &'static pg_sys::Pg_finfo_record {
+            const V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+            &V1
+        }
+    };
+}
+
+finfo!(pg_finfo_judge_row_wrapper);
+finfo!(pg_finfo_record_row_wrapper);
+finfo!(pg_finfo_record_truncate_wrapper);
+finfo!(pg_finfo_rules_changed_wrapper);
+
+/// The trigger data of a call, or an error for a call that is no trigger's.
+unsafe fn trigger_data<'a>(fcinfo: pg_sys::FunctionCallInfo) -> &'a pg_sys::TriggerData {
+    let context = (*fcinfo).context;
+    if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
+        fault::raise(
+            pgrx::PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+            "function was not called as a trigger".into(),
+            String::new(),
+            "It is called by the triggers that watch_table creates.",
+        );
+    }
+    &*(context as *const pg_sys::TriggerData)
+}
+
+/// The extension's segment, found through the trigger function's OID: a re-created extension has others.
+unsafe fn segment(fcinfo: pg_sys::FunctionCallInfo) -> Option<Segment> {
+    let function = (*(*fcinfo).flinfo).fn_oid;
+    let known = EXTENSION.with_borrow(|e| e.filter(|(f, _)| *f == function).map(|(_, x)| x));
+    let extension = match known {
+        Some(x) => x,
+        None => {
+            let x = pg_sys::get_extension_oid(c"cloudwalk_monitor".as_ptr(), true);
+            EXTENSION.set(Some((function, x)));
+            x
+        }
+    };
+    if extension == pg_sys::InvalidOid {
+        return None;
+    }
+    let segment = shared::attach(extension)?;
+    worker::ensure(segment);
+    Some(segment)
+}
+
+fn fault_in(segment: Option<Segment>, cause: &str, detail: String) {
+    if let Some(s) = segment {
+        s.header().stats.errors.fetch_add(1, Ordering::Relaxed);
+    }
+    fault::once(cause, detail);
+}
+
+/// A row's bucket, when it may be judged: not at infinity, not beyond the tolerance.
+fn judged_bucket(segment: Option<Segment>, plan: &Plan, time: Option<i64>) -> Option<i64> {
+    let time = time?;
+    let bucket = plan.calendar.bucket(time)?;
+    let tolerance = segment.map_or(5 * calendar::MINUTE_US, |s| {
+        s.header().future_tolerance.load(Ordering::Relaxed)
+    });
+    // SAFETY: reads the time at which the client's statement arrived.
+    let now = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
+    (time <= now.saturating_add(tolerance)).then_some(bucket)
+}
+
+/// BEFORE ROW INSERT: judges the row and fills `expected`, `score` and `verdict`.
+///
+/// # Safety
+/// Called by the server as a trigger.
+#[no_mangle]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn judge_row_wrapper(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    let data = trigger_data(fcinfo);
+    let tuple = data.tg_trigtuple;
+    if !settings::enabled() {
+        return pg_sys::Datum::from(tuple);
+    }
+    let plan = match plan::of_trigger(data) {
+        Ok(p) => p,
+        Err(detail) => {
+            fault_in(None, "the table cannot be read", detail);
+            return pg_sys::Datum::from(tuple);
+        }
+    };
+    let columns = (*data.tg_relation).rd_att;
+    // A restored row keeps the verdict it had.
+    if plan.verdict.is_none() || plan.has_verdict(tuple, columns) {
+        return pg_sys::Datum::from(tuple);
+    }
+    let segment = segment(fcinfo);
+    let mut key = KEY.take();
+    let row = plan.read(tuple, columns, &mut key);
+    let opinion = match segment {
+        None => Opinion::LEARNING,
+        Some(s) => judge(s, &plan, &key, row),
+    };
+    KEY.set(key);
+    fill(&plan, tuple, columns, opinion).into()
+}
+
+fn judge(segment: Segment, plan: &Rc<Plan>, key: &[u8], row: plan::Row) -> Opinion {
+    let Some(bucket) = judged_bucket(Some(segment), plan, row.time) else {
+        return Opinion::LEARNING;
+    };
+    // SAFETY: reads the time at which the client's statement arrived.
+    let now = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
+    let reading = Reading {
+        bucket,
+        count: row.count,
+        complete: plan.calendar.start(bucket + 1) <= now && row.count != 1,
+    };
+    let judged = fault::pure(|| {
+        worker::help_sealing(segment, plan, bucket);
+        overlay::with(|o| o.judge(segment, plan, key, reading))
+    });
+    match judged {
+        Ok(o) => {
+            segment
+                .header()
+                .stats
+                .scored
+                .fetch_add(1, Ordering::Relaxed);
+            o
+        }
+        Err(detail) => {
+            fault_in(Some(segment), "a reading could not be judged", detail);
+            Opinion::LEARNING
+        }
+    }
+}
+
+/// A copy of the row with its three columns filled.
+unsafe fn fill(
+    plan: &Plan,
+    tuple: pg_sys::HeapTuple,
+    columns: pg_sys::TupleDesc,
+    opinion: Opinion,
+) -> pg_sys::HeapTuple {
+    let Some(v) = &plan.verdict else {
+        return tuple;
+    };
+    let float = |x: Option<f64>| {
+        (
+            // A float4 is passed by value, as its bits.
+            pg_sys::Datum::from((x.unwrap_or(0.0).clamp(-3e38, 3e38) as f32).to_bits()),
+            x.is_none(),
+        )
+    };
+    let (expected, no_expected) = float(opinion.expected);
+    let (score, no_score) = float(opinion.score);
+    let label = v.labels[match opinion.verdict {
+        Verdict::Learning => 0,
+        Verdict::Normal => 1,
+        Verdict::Warning => 2,
+        Verdict::Critical => 3,
+    }];
+    let mut numbers = [v.expected, v.score, v.verdict];
+    let values = [expected, score, pg_sys::Datum::from(label)];
+    let nulls = [no_expected, no_score, false];
+    pg_sys::heap_modify_tuple_by_cols(
+        tuple,
+        columns,
+        3,
+        numbers.as_mut_ptr(),
+        values.as_ptr() as *mut _,
+        nulls.as_ptr() as *mut _,
+    )
+}
+
+/// AFTER ROW INSERT, UPDATE or DELETE: records what was really done.
+///
+/// # Safety
+/// Called by the server as a trigger.
+#[no_mangle]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn record_row_wrapper(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    let data = trigger_data(fcinfo);
+    let plan = match plan::of_trigger(data) {
+        Ok(p) => p,
+        Err(detail) => {
+            fault_in(None, "the table cannot be read", detail);
+            return pg_sys::Datum::from(0usize);
+        }
+    };
+    let segment = segment(fcinfo);
+    let columns = (*data.tg_relation).rd_att;
+    let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
+    let inserted = event == pg_sys::TRIGGER_EVENT_INSERT;
+    let updated = event == pg_sys::TRIGGER_EVENT_UPDATE;
+    let mut key = KEY.take();
+    let mut note = |tuple: pg_sys::HeapTuple, sign: i64| {
+        let row = plan.read(tuple, columns, &mut key);
+        let result = fault::pure(|| record(segment, &plan, &key, &row, sign, !inserted));
+        if let Err(detail) = result {
+            fault_in(segment, "a row could not be recorded", detail);
+        }
+    };
+    if inserted {
+        note(data.tg_trigtuple, 1);
+    } else {
+        note(data.tg_trigtuple, -1);
+        if updated {
+            note(data.tg_newtuple, 1);
+        }
+    }
+    KEY.set(key);
+    pg_sys::Datum::from(0usize)
+}
+
+fn record(
+    segment: Option<Segment>,
+    plan: &Rc<Plan>,
+    key: &[u8],
+    row: &plan::Row,
+    sign: i64,
+    correction: bool,
+) {
+    let Some(bucket) = judged_bucket(segment, plan, row.time) else {
+        if let Some(s) = segment {
+            if sign > 0 {
+                s.header().stats.rejected.fetch_add(1, Ordering::Relaxed);
+            }
+            let later = row.time.and_then(|t| plan.calendar.bucket(t));
+            if let (Some(bucket), Some((_, cell))) = (later, s.cell(plan.monitor)) {
+                cell.future_from.fetch_min(bucket, Ordering::AcqRel);
+            }
+        }
+        return;
+    };
+    if correction && segment.is_some_and(|s| is_retention(s, plan, bucket)) {
+        return;
+    }
+    overlay::with(|o| {
+        if !settings::enabled() {
+            o.mark_dirty(segment, plan, bucket);
+        } else {
+            o.record(
+                segment,
+                plan,
+                key,
+                bucket,
+                sign.wrapping_mul(row.count),
+                sign as i32,
+            );
+        }
+    });
+}
+
+/// Whether a change is so old that it is retention, not correction.
+fn is_retention(segment: Segment, plan: &Plan, bucket: i64) -> bool {
+    let horizon = segment.header().sealed_horizon.load(Ordering::Relaxed);
+    segment.cell(plan.monitor).is_some_and(|(_, cell)| {
+        let newest = cell.newest.load(Ordering::Acquire);
+        newest != i64::MIN && bucket < newest.saturating_sub(plan.calendar.buckets_in(horizon))
+    })
+}
+
+/// AFTER TRUNCATE: nothing of the table is left.
+///
+/// # Safety
+/// Called by the server as a trigger.
+#[no_mangle]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn record_truncate_wrapper(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    let data = trigger_data(fcinfo);
+    let segment = segment(fcinfo);
+    match plan::of_trigger(data) {
+        Ok(plan) => overlay::with(|o| o.mark_dirty(segment, &plan, i64::MIN)),
+        Err(detail) => fault_in(segment, "the table cannot be read", detail),
+    }
+    pg_sys::Datum::from(0usize)
+}
+
+/// AFTER any change of `rules`: the worker reads them at commit.
+///
+/// # Safety
+/// Called by the server as a trigger.
+#[no_mangle]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn rules_changed_wrapper(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    trigger_data(fcinfo);
+    if segment(fcinfo).is_some() {
+        overlay::with(|o| o.rules_changed());
+    }
+    pg_sys::Datum::from(0usize)
+}
