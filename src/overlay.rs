@@ -296,7 +296,11 @@ impl Overlay {
         let j = p.state.judge(x);
         p.last = Some((x, j));
         let alone = p.committed == 0 && p.own == r.count;
-        let opinion = opinion(&j, &p.limits, p.direction, x, r.complete && alone);
+        let mut opinion = opinion(&j, &p.limits, p.direction, x, r.complete && alone);
+        if p.state.readings() == 0 {
+            // Nothing was expected yet.
+            (opinion.expected, opinion.score) = (None, None);
+        }
         self.series[s as usize].private = Some(p);
         opinion
     }

@@ -130,18 +130,21 @@ pub fn load(place: &Place) -> Option<Loaded> {
     let now = calendar::now();
     let limit = now + settings::future_tolerance();
     let newest = store::newest(m, limit).unwrap_or(i64::MIN);
-    if !was_live && store::silence_is_open(&m.name) {
-        place.cell.follows_clock.store(1, Ordering::Release);
-    }
-    if Frontier::keeps_up(newest, now, cal) {
-        place.cell.follows_clock.store(1, Ordering::Release);
+    let catching_up = was_live && dirty > sealed;
+    let keeps_up = Frontier::keeps_up(newest, now, cal);
+    if keeps_up || !catching_up {
+        // What a correction or a restart leaves may be history that the clock has nothing to do with.
+        let follows = keeps_up || store::silence_is_open(&m.name);
+        place
+            .cell
+            .follows_clock
+            .store(u32::from(follows), Ordering::Release);
     }
     if let Some(rejected) = store::oldest_after(m, limit) {
         place.cell.future_from.fetch_min(rejected, Ordering::AcqRel);
     }
 
     let mut fold = Fold::new(m, &rules);
-    let catching_up = was_live && dirty > sealed;
     if catching_up {
         resume_shared(place, &mut fold, sealed);
     } else {

@@ -131,7 +131,7 @@ impl Segment {
             m.seen.in_progress[..seen.in_progress.len()].copy_from_slice(&seen.in_progress);
             m.seen.taken_at = now;
         }
-        cell.newest.fetch_max(loaded.newest, Ordering::AcqRel);
+        cell.newest.store(loaded.newest, Ordering::Release);
         for l in &loaded.series {
             let s = w.slot(l.slot);
             s.series = l.series;
@@ -165,6 +165,9 @@ impl Segment {
                     rows: p.rows,
                 };
                 self.add(cell, loaded.sealed, &d);
+                if d.rows > 0 {
+                    cell.newest.fetch_max(d.bucket, Ordering::AcqRel);
+                }
             }
         }
         waiting.pending_len = 0;

@@ -158,7 +158,13 @@ unsafe fn create(extension: u32) -> Option<Segment> {
     while dsm.is_null() {
         size = size.max(least);
         let attempt = fault::contained(|| {
-            pg_sys::dsm_create(size, pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS as i32) as usize
+            let made = pg_sys::dsm_create(size, pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS as i32);
+            if !made.is_null() {
+                // Before the subtransaction ends, which would detach it.
+                pg_sys::dsm_pin_mapping(made);
+                pg_sys::dsm_pin_segment(made);
+            }
+            made as usize
         });
         match attempt {
             Ok(0) => return None,
@@ -170,8 +176,6 @@ unsafe fn create(extension: u32) -> Option<Segment> {
             Err(_) => size /= 2,
         }
     }
-    pg_sys::dsm_pin_mapping(dsm);
-    pg_sys::dsm_pin_segment(dsm);
     let handle = pg_sys::dsm_segment_handle(dsm);
     let base: *mut u8 = pg_sys::dsm_segment_address(dsm).cast();
     // Fresh shared memory reads as zeros; only what starts otherwise is written.
