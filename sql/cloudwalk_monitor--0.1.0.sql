@@ -345,6 +345,9 @@ BEGIN
                  'cloudwalk_monitor_record_' || monitor, source, args);
   EXECUTE format('CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.record_truncate(%s)',
                  'cloudwalk_monitor_truncate_' || monitor, source, args);
+  -- Rows that logical replication applies are watched too.
+  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I, ENABLE ALWAYS TRIGGER %I', source,
+                 'cloudwalk_monitor_record_' || monitor, 'cloudwalk_monitor_truncate_' || monitor);
   PERFORM @extschema@.start_monitor(monitor);
   RETURN label;
 END
@@ -607,3 +610,6 @@ BEGIN
   END LOOP;
 END
 $$;
+
+-- Starts the worker, so that the first insert is judged already.
+SELECT start_monitor(0);

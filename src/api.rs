@@ -80,6 +80,14 @@ fn bounds(stat: Bounds, limits: &Limits, direction: Direction) -> Bounds {
     limits.narrow(open)
 }
 
+/// How a series is looked at: its name and rule.
+struct Eye<'a> {
+    label: &'a str,
+    limits: Limits,
+    direction: Direction,
+    pace: detector::Pace,
+}
+
 /// A reading as the reading functions show it.
 struct Scored {
     verdict: Verdict,
@@ -88,51 +96,40 @@ struct Scored {
     reason: Option<String>,
 }
 
-fn scored(
-    label: &str,
-    before: &detector::Series,
-    j: &Judgement,
-    x: f64,
-    limits: &Limits,
-    direction: Direction,
-    complete: bool,
-    pace: detector::Pace,
-) -> Scored {
-    let o = opinion(j, limits, direction, x, complete);
-    if j.learning {
-        let reason = format!("learning: {} of 30 buckets seen", before.readings().min(30));
-        return Scored {
+impl Eye<'_> {
+    fn look(&self, before: &detector::Series, j: &Judgement, x: f64, complete: bool) -> Scored {
+        let o = opinion(j, &self.limits, self.direction, x, complete);
+        if j.learning {
+            let seen = before.readings().min(30);
+            let reason = self
+                .limit_reason(j, x)
+                .unwrap_or_else(|| format!("learning: {seen} of 30 buckets seen"));
+            return Scored {
+                verdict: o.verdict,
+                score: 0.0,
+                bounds: None,
+                reason: Some(reason),
+            };
+        }
+        let stat = before.bounds();
+        let reason = (o.verdict >= Verdict::Warning).then(|| {
+            self.limit_reason(j, x)
+                .filter(|_| j.verdict() < o.verdict || !self.direction.allows(j.direction))
+                .unwrap_or_else(|| reason(self.label, &ReasonInput::from((j, stat, x)), self.pace))
+        });
+        Scored {
             verdict: o.verdict,
-            score: 0.0,
-            bounds: None,
-            reason: Some(limit_reason(label, j, x, limits, pace).unwrap_or(reason)),
-        };
+            score: o.score.unwrap_or(0.0),
+            bounds: Some(bounds(stat, &self.limits, self.direction)),
+            reason,
+        }
     }
-    let stat = before.bounds();
-    let b = bounds(stat, limits, direction);
-    let reason = (o.verdict >= Verdict::Warning).then(|| {
-        limit_reason(label, j, x, limits, pace)
-            .filter(|_| j.verdict() < o.verdict || !direction.allows(j.direction))
-            .unwrap_or_else(|| reason(label, &ReasonInput::from((j, stat, x)), pace))
-    });
-    Scored {
-        verdict: o.verdict,
-        score: o.score.unwrap_or(0.0),
-        bounds: Some(b),
-        reason,
-    }
-}
 
-fn limit_reason(
-    label: &str,
-    j: &Judgement,
-    x: f64,
-    limits: &Limits,
-    pace: detector::Pace,
-) -> Option<String> {
-    limits
-        .broken(x)
-        .map(|b| reason(label, &ReasonInput::of_limit(x, j.expected, &b), pace))
+    fn limit_reason(&self, j: &Judgement, x: f64) -> Option<String> {
+        let broken = self.limits.broken(x)?;
+        let input = ReasonInput::of_limit(x, j.expected, &broken);
+        Some(reason(self.label, &input, self.pace))
+    }
 }
 
 type SeriesRow = (
@@ -208,6 +205,7 @@ fn fold_stretch<'a>(
 
 /// Every reading of a window; with `record`, what is new in it goes into `alerts`.
 #[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
 fn read_series(
     window: Option<Interval>,
     until: Option<TimestampWithTimeZone>,
@@ -264,16 +262,13 @@ fn read_series(
                 if series.is_some_and(|s| s != label) {
                     return;
                 }
-                let out = scored(
-                    &label,
-                    shown.before,
-                    &shown.judgement,
-                    shown.observed,
-                    &f.limits,
-                    f.direction,
-                    complete(at),
-                    cal.pace(),
-                );
+                let eye = Eye {
+                    label: &label,
+                    limits: f.limits,
+                    direction: f.direction,
+                    pace: cal.pace(),
+                };
+                let out = eye.look(shown.before, &shown.judgement, shown.observed, complete(at));
                 let labels = key::labels(&f.key, &m.series_columns);
                 (label, labels, out)
             }
@@ -283,15 +278,17 @@ fn read_series(
                 }
                 let ruled = total_rule.as_ref().and_then(|r| r.direction);
                 let silent = shown.observed == 0.0;
-                let mut out = scored(
-                    key::TOTAL,
+                let eye = Eye {
+                    label: key::TOTAL,
+                    limits: Limits::NONE,
+                    direction: ruled.unwrap_or(Direction::Low),
+                    pace: cal.pace(),
+                };
+                let mut out = eye.look(
                     shown.before,
                     &shown.judgement,
                     shown.observed,
-                    &Limits::NONE,
-                    ruled.unwrap_or(Direction::Low),
                     complete(at) && (silent || ruled.is_some()),
-                    cal.pace(),
                 );
                 if ruled.is_none() {
                     out.bounds = out.bounds.map(|b| Bounds {
@@ -474,16 +471,13 @@ fn read_recommendation(
                     nothing("the models are being loaded, or the time lies before what is sealed")
                 }
                 Some(p) => {
-                    let out = scored(
-                        status,
-                        &p.state,
-                        &p.judgement,
-                        p.observed,
-                        &p.limits,
-                        p.direction,
-                        p.complete,
-                        cal.pace(),
-                    );
+                    let eye = Eye {
+                        label: status,
+                        limits: p.limits,
+                        direction: p.direction,
+                        pace: cal.pace(),
+                    };
+                    let out = eye.look(&p.state, &p.judgement, p.observed, p.complete);
                     (
                         Some(p.judgement.expected),
                         out.bounds.map(|b| b.lower),

@@ -2,7 +2,7 @@
 
 use crate::calendar::Calendar;
 use crate::key;
-use crate::shared::Direction;
+use crate::shared::{Direction, RING};
 
 /// Id of the shipped monitor.
 pub const SHIPPED: i32 = 0;
@@ -44,20 +44,27 @@ pub struct Frontier {
     pub idle: bool,
 }
 
+/// How long after its end a bucket stays open, microseconds: the lateness, as far as the ring reaches
+/// with room for the open bucket and a worker that lags.
+pub fn open_for(lateness: i64, calendar: &Calendar) -> i64 {
+    lateness.min(calendar.width.saturating_mul(RING as i64 / 2))
+}
+
 impl Frontier {
     /// The last bucket that is sealed; i64::MIN where none is.
     pub fn sealed(&self, calendar: &Calendar) -> i64 {
         if self.newest == i64::MIN {
             return i64::MIN;
         }
-        let by_clock = (self.now - self.lateness).div_euclid(calendar.width) - 1;
+        let lateness = open_for(self.lateness, calendar);
+        let by_clock = (self.now - lateness).div_euclid(calendar.width) - 1;
         if self.follows_clock {
             return by_clock;
         }
         let by_rows = if self.idle {
             self.newest
         } else {
-            self.newest - 1 - calendar.buckets_in(self.lateness)
+            self.newest - 1 - calendar.buckets_in(lateness)
         };
         by_rows.min(by_clock)
     }

@@ -133,12 +133,16 @@ struct TouchedSeries {
     key: Vec<u8>,
     slot: Option<u32>,
     private: Option<Box<Private>>,
+    /// A row of it was judged already.
+    seen: bool,
 }
 
 struct TouchedMonitor {
     plan: Rc<Plan>,
     cell: Option<u32>,
     presence: Box<Presence>,
+    /// Some of its rows could not be followed: what comes after them cannot be judged either.
+    blind: bool,
 }
 
 #[derive(Default)]
@@ -169,6 +173,9 @@ pub struct Overlay {
     series: Vec<TouchedSeries>,
     index: HashMap<Vec<u8>, Vec<u32>>,
     levels: Vec<Level>,
+    /// Rows that the statement at hand has judged, not yet recorded: sums and rows.
+    pending: HashMap<(u32, i64), (i64, i32)>,
+    pending_command: u32,
     entries: usize,
     ready: Vec<Delta>,
     ready_dirty: Vec<(u32, i64)>,
@@ -200,6 +207,7 @@ impl Overlay {
                 plan: plan.clone(),
                 cell: None,
                 presence: Box::new(Presence::new()),
+                blind: false,
             });
             self.monitors.len() - 1
         });
@@ -227,6 +235,7 @@ impl Overlay {
             key: key.to_vec(),
             slot: None,
             private: None,
+            seen: false,
         });
         self.index.entry(key.to_vec()).or_default().push(i);
         i
@@ -248,6 +257,7 @@ impl Overlay {
         self.levels
             .iter()
             .filter_map(|l| l.deltas.get(&(series, bucket)))
+            .chain(self.pending.get(&(series, bucket)))
             .fold((0, 0), |a, d| (a.0.wrapping_add(d.0), a.1 + d.1))
     }
 
@@ -255,6 +265,7 @@ impl Overlay {
         self.levels
             .iter()
             .flat_map(|l| &l.deltas)
+            .chain(&self.pending)
             .filter(|((s, b), _)| *b == bucket && self.series[*s as usize].monitor == monitor)
             .fold((0, 0), |a, (_, d)| (a.0.wrapping_add(d.0), a.1 + d.1))
     }
@@ -268,6 +279,10 @@ impl Overlay {
         let s = self.series(m, key);
         // SAFETY: reads the command counter.
         let command = unsafe { pg_sys::GetCurrentCommandId(false) };
+        if self.pending_command != command {
+            self.pending.clear();
+            self.pending_command = command;
+        }
         let kept = self.series[s as usize]
             .private
             .take()
@@ -286,9 +301,16 @@ impl Overlay {
             }
         };
         self.monitors[m as usize].presence.set(r.bucket);
+        self.series[s as usize].seen = true;
         let Some(mut p) = private else {
+            let cell = &segment.header().cells[cell_index as usize];
+            self.monitors[m as usize].blind |= cell.state.load(Ordering::Acquire) != LIVE;
             return Opinion::LEARNING;
         };
+        if !p.beyond && self.pending.len() < MAX_JOURNAL {
+            let e = self.pending.entry((s, r.bucket)).or_default();
+            *e = (e.0.wrapping_add(r.count), e.1 + 1);
+        }
         p.command = command;
         p.own = p.own.wrapping_add(r.count);
         let sum = p.committed.wrapping_add(p.own).max(0);
@@ -393,7 +415,14 @@ impl Overlay {
         }
         let model = held.model();
         let sealed = model.sealed;
-        if bucket <= sealed {
+        let blind = who.monitor.is_some_and(|m| self.monitors[m as usize].blind);
+        if bucket <= sealed || blind {
+            return None;
+        }
+        let last_in_ring = sealed.saturating_add(RING as i64);
+        let in_ring = sealed != i64::MIN && bucket <= last_in_ring;
+        if !in_ring && touched.is_some_and(|t| t.seen) {
+            // Its own earlier rows are not known one by one any more.
             return None;
         }
         let (mut limits, mut direction) = (
@@ -417,15 +446,12 @@ impl Overlay {
         for (i, rows) in cell.rows.iter().enumerate() {
             ring_present |= u32::from(rows.load(Ordering::Acquire) > 0) << i;
         }
-        let last_in_ring = sealed.saturating_add(RING as i64);
         let place = |b: i64| b.rem_euclid(RING as i64) as usize;
         if sealed != i64::MIN {
             let here = |b: i64| ring_present >> place(b) & 1 != 0 || own_of_monitor(b).1 > 0;
             let end = (bucket - 1).min(last_in_ring);
             let unsealed = sealed + 1..=end;
-            let all_present = self.levels.is_empty()
-                && unsealed.clone().all(|b| ring_present >> place(b) & 1 != 0)
-                || unsealed.clone().all(here);
+            let all_present = unsealed.clone().all(here);
             let mut ground = (!all_present).then_some(model.ground);
             for b in unsealed {
                 let at = cal.moment(b);
@@ -448,7 +474,6 @@ impl Overlay {
             }
         }
         drop(held);
-        let in_ring = sealed != i64::MIN && bucket <= last_in_ring;
         if !in_ring {
             let from = if sealed == i64::MIN {
                 bucket.saturating_sub(PRESENCE as i64)

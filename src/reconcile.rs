@@ -287,7 +287,13 @@ fn append(m: &Monitor, w: &Wanted, incident: Option<i64>, event: &str, scope: &S
                 w.series
             )
         }
-        "resolved" => format!("{} is back to normal after {} buckets", w.series, i.buckets),
+        "resolved" if i.is_silence() => format!("{} is back after silence", w.series),
+        "resolved" => format!(
+            "{} is back to normal after {} anomalous {}",
+            w.series,
+            i.buckets,
+            if i.buckets == 1 { "bucket" } else { "buckets" }
+        ),
         _ => why,
     };
     let (id, payload) = store::append(&Alert {

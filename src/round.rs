@@ -7,7 +7,7 @@ use detector::{Ground, Incident, LimitWatch, Limits, Series};
 
 use crate::calendar;
 use crate::fold::Fold;
-use crate::monitor::{Frontier, Monitor, Rule};
+use crate::monitor::{open_for, Frontier, Monitor, Rule};
 use crate::reconcile::{self, Scope, Wanted};
 use crate::shared::{Cell, Direction, LoadedModel, LoadedSeries, Seen, Segment, LIVE, NEVER, RING};
 use crate::{settings, store};
@@ -63,7 +63,8 @@ impl<'a> Place<'a> {
         }
         let sealed = self.segment.seal(self.cell, cal, target, usize::MAX);
         let rejected = self.cell.future_from.load(Ordering::Acquire);
-        if rejected <= self.cell.sealed_hint.load(Ordering::Acquire) {
+        let sealed_now = self.cell.sealed_hint.load(Ordering::Acquire);
+        if rejected <= sealed_now.saturating_add(RING as i64 / 2) {
             // The time of a row that was dated ahead has come.
             self.cell.future_from.store(NEVER, Ordering::Release);
             self.cell.mark_dirty(rejected);
@@ -76,9 +77,10 @@ impl<'a> Place<'a> {
         if self.cell.follows_clock.load(Ordering::Acquire) == 0 {
             return None;
         }
+        let cal = &self.monitor.calendar;
         let lateness = self.segment.header().lateness.load(Ordering::Relaxed);
         let sealed = self.cell.sealed_hint.load(Ordering::Acquire);
-        let due = self.monitor.calendar.start(sealed.saturating_add(2)) + lateness;
+        let due = cal.start(sealed.saturating_add(2)) + open_for(lateness, cal);
         Some((due - now).max(1_000))
     }
 }
@@ -159,12 +161,8 @@ pub fn load(place: &Place) -> Option<Loaded> {
         }
     }
     let base = fold.sealed;
-    // Never unseal: what was sealed stays sealed.
-    let target =
-        place
-            .frontier(newest, now)
-            .sealed(cal)
-            .max(if was_live { sealed } else { i64::MIN });
+    let due = place.frontier(newest, now).sealed(cal);
+    let target = if catching_up { due.max(sealed) } else { due };
     let mut open: Vec<(i64, Vec<u8>, i64, i64)> = Vec::new();
     let mut snapshots = Vec::new();
     let day = |b: i64| cal.start(b).div_euclid(DAY_US);

@@ -96,7 +96,7 @@ pub fn start_at_boot() {
 pub unsafe extern "C-unwind" fn cloudwalk_monitor_launcher(_arg: pg_sys::Datum) {
     attach_signals();
     BackgroundWorker::connect_worker_to_spi(Some("postgres"), None);
-    let databases: Vec<pg_sys::Oid> = transaction(|| store::databases()).unwrap_or_default();
+    let databases: Vec<pg_sys::Oid> = transaction(store::databases).unwrap_or_default();
     for d in databases {
         start(d);
     }
@@ -200,11 +200,7 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
         pg_sys::GucContext::PGC_USERSET,
         pg_sys::GucSource::PGC_S_SESSION,
     );
-    let Some(Some((extension, segment))) = transaction(|| {
-        let extension = store::extension()?;
-        let segment = shared::attach(extension)?;
-        Some((extension, segment))
-    }) else {
+    let Some((extension, segment)) = find_extension() else {
         return;
     };
     let h = segment.header();
@@ -259,6 +255,23 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
         };
         sleep(wait);
     }
+}
+
+/// The extension of the database. Whoever started this worker may not have committed CREATE EXTENSION yet, so
+/// a missing one is waited for a little.
+fn find_extension() -> Option<(pg_sys::Oid, Segment)> {
+    const TRIES: usize = 25;
+    for _ in 0..TRIES {
+        let found = transaction(|| {
+            let extension = store::extension()?;
+            Some((extension, shared::attach(extension)?))
+        })?;
+        if found.is_some() || must_stop() {
+            return found;
+        }
+        sleep(200);
+    }
+    None
 }
 
 unsafe extern "C-unwind" fn leave(_code: i32, _arg: pg_sys::Datum) {
@@ -319,6 +332,7 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
         }
     }
     let mut due = settings::tick_ms() * 1000;
+    let mut failed = false;
     if prepared {
         due = due.min(1_000_000);
     }
@@ -332,12 +346,14 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
             continue;
         };
         match one(&place, rules) {
-            Some(again) => {
-                if again {
-                    due = 1_000;
-                }
+            // A load could not be done, or more came meanwhile.
+            Some(true) => due = due.min(20_000),
+            Some(false) => {}
+            None => {
+                // The others go on.
+                failed = true;
+                continue;
             }
-            None => return Outcome::Failed,
         }
         store_states(&place, &mut known.stored_day);
         segment.forget_snapshot(place.cell, now);
@@ -350,7 +366,11 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
         known.pruned_at = now;
         transaction(|| store::prune_alerts(now.saturating_sub(settings::retention())));
     }
-    Outcome::Done(due)
+    if failed {
+        Outcome::Failed
+    } else {
+        Outcome::Done(due)
+    }
 }
 
 /// Reads what the rounds need to know. Some(false): the extension is gone. None: it failed.

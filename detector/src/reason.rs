@@ -140,8 +140,9 @@ pub fn reason(series: &str, input: &ReasonInput, pace: Pace) -> String {
             "{series} {} in {time}, {} ({} to {}){}",
             count(input.observed),
             expected(input.expected),
-            count(input.lower),
-            count(input.upper),
+            // Counts are whole: a bound that was widened to the expectation says no more than this.
+            count(input.lower.ceil()),
+            count(input.upper.floor()),
             percent(input.observed, input.expected),
         ),
     }
@@ -166,7 +167,7 @@ fn expectation(x: f64) -> String {
 
 fn expected(x: f64) -> String {
     if x < NOTHING {
-        "from nothing expected".to_owned()
+        "none expected".to_owned()
     } else {
         format!("expected {}", expectation(x))
     }

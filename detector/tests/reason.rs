@@ -41,7 +41,7 @@ fn readings() {
     );
     assert_eq!(
         text(reading(4.0, 0.02, 0.0, 2.0)),
-        "denied 4 in the minute, from nothing expected (0 to 2)"
+        "denied 4 in the minute, none expected (0 to 2)"
     );
     assert_eq!(
         text(reading(99.0, 99.97, 60.0, 140.0)),
@@ -53,7 +53,7 @@ fn readings() {
     );
     assert_eq!(
         text(reading(5.0, 6.14, 6.14, 9.0)),
-        "denied 5 in the minute, expected 6.1 (6.1 to 9), -19 %"
+        "denied 5 in the minute, expected 6.1 (7 to 9), -19 %"
     );
 }
 
@@ -82,7 +82,7 @@ fn windows() {
     );
     assert_eq!(
         text(window(Channel::Five, 5, 9.0, 0.01)),
-        "approved 9 in 5 minutes, from nothing expected"
+        "approved 9 in 5 minutes, none expected"
     );
 }
 

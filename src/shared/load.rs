@@ -140,7 +140,8 @@ impl Segment {
             let slot = self.slot(l.slot);
             for (bucket, sum, rows) in &l.open {
                 if *bucket > loaded.sealed.saturating_add(RING as i64) {
-                    cell.mark_dirty(*bucket);
+                    // Dated so far ahead that the ring does not reach: read again when its time comes.
+                    cell.future_from.fetch_min(*bucket, Ordering::AcqRel);
                     continue;
                 }
                 let i = place(*bucket);

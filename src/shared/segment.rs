@@ -65,6 +65,10 @@ pub fn attach(extension: pg_sys::Oid) -> Option<Segment> {
             return Some(segment);
         }
     }
+    // SAFETY: reads a flag of the server. A standby inserts nothing; it becomes a primary with no models.
+    if unsafe { pg_sys::RecoveryInProgress() } {
+        return None;
+    }
     let now = crate::calendar::now();
     if now < NOT_BEFORE.get() {
         return None;
