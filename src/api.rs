@@ -332,6 +332,7 @@ fn read_series(
                     horizon: now.saturating_sub(settings::alert_horizon()),
                     retract_from: None,
                     sealed_at: cal.start(fold.sealed),
+                    provisional: false,
                     current: false,
                 },
             );
@@ -564,7 +565,7 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
         // SAFETY: reads the transaction state. A load needs a transaction that has not written.
         let clean = unsafe { pg_sys::GetTopTransactionIdIfAny() } == pg_sys::InvalidTransactionId;
         if place.needs_load() && clean {
-            round::adopt_prepared(s, &place);
+            round::adopt_prepared(s, place.index);
             loads.push(round::load(&place));
         } else {
             loads.push(None);

@@ -31,6 +31,8 @@ pub struct Scope {
     pub retract_from: Option<i64>,
     /// The last sealed bucket's start: where an incident that nobody wants any more is resolved.
     pub sealed_at: i64,
+    /// Whether what is too high in unsealed buckets is among the wanted.
+    pub provisional: bool,
     /// Whether wanted incidents are the latest state, so that recorded ones may be closed by them.
     pub current: bool,
 }
@@ -203,6 +205,10 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
     if scope.current {
         for (r, taken) in recorded.iter().zip(taken) {
             if taken || r.state == "retracted" {
+                continue;
+            }
+            if r.opened_at > scope.sealed_at && !(scope.provisional && r.direction > 0) {
+                // Of unsealed buckets this scope knows nothing.
                 continue;
             }
             let unwanted = scope.retract_from.is_some_and(|from| r.opened_at >= from);

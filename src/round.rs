@@ -24,6 +24,7 @@ impl<'a> Place<'a> {
     /// The place of a monitor; None where all cells are taken.
     pub fn of(segment: Segment, monitor: &'a Monitor) -> Option<Place<'a>> {
         let (index, cell) = segment.cell(monitor.id)?;
+        cell.width.store(monitor.calendar.width, Ordering::Relaxed);
         Some(Place {
             segment,
             monitor,
@@ -38,8 +39,14 @@ impl<'a> Place<'a> {
             || self.cell.dirty_from.load(Ordering::Acquire) != NEVER
     }
 
+    /// How late a row may be: as configured, beyond what the stream is late anyway.
+    fn lateness(&self) -> i64 {
+        let configured = self.segment.header().lateness.load(Ordering::Relaxed);
+        configured.saturating_add(self.cell.delay.load(Ordering::Relaxed))
+    }
+
     fn frontier(&self, newest: i64, now: i64) -> Frontier {
-        let lateness = self.segment.header().lateness.load(Ordering::Relaxed);
+        let lateness = self.lateness();
         let touched = self.cell.touched_at.load(Ordering::Acquire);
         Frontier {
             newest,
@@ -78,7 +85,7 @@ impl<'a> Place<'a> {
             return None;
         }
         let cal = &self.monitor.calendar;
-        let lateness = self.segment.header().lateness.load(Ordering::Relaxed);
+        let lateness = self.lateness();
         let sealed = self.cell.sealed_hint.load(Ordering::Acquire);
         let due = cal.start(sealed.saturating_add(2)) + open_for(lateness, cal);
         Some((due - now).max(1_000))
@@ -366,6 +373,7 @@ pub fn record_load(m: &Monitor, loaded: &Loaded, horizon: i64) -> usize {
             horizon,
             retract_from: Some(m.calendar.start(loaded.from)),
             sealed_at: m.calendar.start(loaded.sealed),
+            provisional: false,
             current: true,
         },
     )
@@ -613,6 +621,7 @@ pub fn record_changes(place: &Place, changes: &Changes, horizon: i64) -> usize {
             horizon,
             retract_from: Some(cal.start(sealed.saturating_sub(RING as i64))),
             sealed_at: cal.start(sealed),
+            provisional: true,
             current: true,
         },
     );
@@ -623,6 +632,12 @@ pub fn record_changes(place: &Place, changes: &Changes, horizon: i64) -> usize {
 
 /// Prepared transactions that have ended make their monitors dirty.
 pub fn look_at_prepared(segment: Segment) {
+    if segment.take_prepared_lost() {
+        for (index, cell) in segment.cells() {
+            adopt_prepared(segment, index);
+            cell.mark_dirty(i64::MIN);
+        }
+    }
     let list = segment.prepared_list();
     let mut done = Vec::new();
     for p in list {
@@ -648,11 +663,11 @@ pub fn look_at_prepared(segment: Segment) {
 }
 
 /// After a restart: transactions that were prepared before it will change what the models hold.
-pub fn adopt_prepared(segment: Segment, place: &Place) {
+pub fn adopt_prepared(segment: Segment, cell: u32) {
     for xid in store::prepared_transactions() {
         segment.prepared(crate::shared::PreparedWork {
             xid,
-            cell: place.index,
+            cell,
             bucket: i64::MIN,
         });
     }

@@ -627,13 +627,13 @@ pub fn prepared_transactions() -> Vec<u32> {
     )
 }
 
-/// Deletes alerts of incidents that ended before a time.
+/// Deletes the alerts of incidents that ended, and were last heard of before a time.
 pub fn prune_alerts(before: i64) {
     let s = schema();
     write(
         &format!(
-            "DELETE FROM {s}.alerts a USING {s}.incidents i \
-              WHERE a.incident = i.id AND i.resolved_at < $1 AND i.opened_at < $1"
+            "DELETE FROM {s}.alerts WHERE incident IN (SELECT incident FROM {s}.alerts GROUP BY incident \
+               HAVING max(at) < $1 AND bool_or(event IN ('resolved', 'retracted')))"
         ),
         &[timestamp(before).into()],
     );

@@ -400,7 +400,7 @@ fn read(
         for m in &monitors {
             if let Some(place) = Place::of(segment, m) {
                 if place.cell.state.load(Ordering::Acquire) != LIVE {
-                    round::adopt_prepared(segment, &place);
+                    round::adopt_prepared(segment, place.index);
                 }
             }
         }

@@ -124,6 +124,8 @@ pub struct Prepared {
 pub struct Waiting {
     pub pending_len: u32,
     pub prepared_len: u32,
+    /// 1: a prepared transaction found no room in the list.
+    pub prepared_lost: u32,
     pub pending: [Pending; QUEUE],
     pub prepared: [Prepared; PREPARED],
 }
@@ -191,6 +193,10 @@ pub struct Cell {
     pub newest: AtomicI64,
     /// When something was last merged, by the clock.
     pub touched_at: AtomicI64,
+    /// Width of a bucket, microseconds; 0 until the worker has seen the monitor.
+    pub width: AtomicI64,
+    /// How long after its end a bucket's first row tends to come, microseconds.
+    pub delay: AtomicI64,
     /// 1 once a row came in time: from then on the clock moves the frontier too.
     pub follows_clock: AtomicU32,
     /// Counts every change of what a verdict depends on.
@@ -253,6 +259,20 @@ pub fn place(bucket: i64) -> usize {
 }
 
 impl Cell {
+    /// Learns how far behind the clock a stream runs, from the first row of a new bucket. A feed that brings
+    /// each minute some minutes late is not late each time.
+    pub fn note_delay(&self, bucket: i64, now: i64) {
+        let width = self.width.load(Ordering::Relaxed);
+        let delay = now.saturating_sub(bucket.saturating_add(1).saturating_mul(width));
+        // Further behind it is history being loaded, not a stream.
+        if width == 0 || delay > width.saturating_mul(RING as i64 / 2) {
+            return;
+        }
+        let known = self.delay.load(Ordering::Relaxed);
+        let next = delay.max(known - known / 16).max(0);
+        self.delay.store(next, Ordering::Relaxed);
+    }
+
     /// Notes that the models do not account for something at or after a bucket.
     pub fn mark_dirty(&self, from: i64) {
         self.dirty_from.fetch_min(from, Ordering::AcqRel);

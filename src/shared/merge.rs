@@ -66,7 +66,10 @@ impl Segment {
         }
         for d in deltas.iter().filter(|d| d.rows > 0) {
             let before = c.newest.fetch_max(d.bucket, Ordering::AcqRel);
-            wake |= before < d.bucket;
+            if before < d.bucket {
+                wake = true;
+                c.note_delay(d.bucket, now);
+            }
         }
         c.touched_at.fetch_max(now, Ordering::AcqRel);
         c.version.fetch_add(1, Ordering::AcqRel);
@@ -122,8 +125,8 @@ impl Segment {
         }
     }
 
-    /// Remembers a prepared transaction; what finds no room makes its monitor dirty for good measure
-    /// whenever the worker looks at prepared transactions.
+    /// Remembers a prepared transaction. Where there is no room, the worker is told to ask the server for all
+    /// of them.
     pub fn prepared(&self, work: PreparedWork) {
         let h = self.header();
         let _held = hold(&h.queue_lock, true);
@@ -144,7 +147,17 @@ impl Segment {
             w.prepared_len += 1;
         } else {
             h.stats.overflows.fetch_add(1, Ordering::Relaxed);
+            w.prepared_lost = 1;
         }
+    }
+
+    /// Whether a prepared transaction found no room; asking clears it.
+    pub fn take_prepared_lost(&self) -> bool {
+        let h = self.header();
+        let _held = hold(&h.queue_lock, true);
+        // SAFETY: the queue lock is held exclusively.
+        let w = unsafe { &mut *h.waiting.get() };
+        std::mem::take(&mut w.prepared_lost) != 0
     }
 
     /// Prepared transactions that are waited for.
