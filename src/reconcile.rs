@@ -8,7 +8,7 @@ use serde_json::{json, Map, Value};
 use crate::fold::Fold;
 use crate::key;
 use crate::monitor::{Monitor, Rule};
-use crate::shared::Direction;
+use crate::shared::{Direction, RING};
 use crate::store::{self, Alert, Figures, Recorded};
 
 /// An incident as the fold sees it.
@@ -164,7 +164,7 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
     let start = |b: i64| m.calendar.start(b);
     let since = wanted
         .iter()
-        .map(|w| start(w.incident.opened))
+        .map(|w| start(w.incident.opened.saturating_sub(RING as i64)))
         .chain(scope.retract_from)
         .min()
         .unwrap_or(scope.sealed_at);
@@ -177,12 +177,15 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
     let mut added = 0;
     for w in wanted {
         let i = &w.incident;
+        // The same incident: recorded while it goes on, or a little before where late rows moved its start. An
+        // older one that is still recorded as open is another, whose end was missed.
         let found = (0..recorded.len())
             .filter(|n| {
                 let r = &recorded[*n];
                 r.series == w.series
                     && i32::from(r.direction) == i32::from(i.direction)
                     && r.opened_at <= end_of(i, m)
+                    && r.opened_at >= start(i.opened.saturating_sub(RING as i64))
                     && start(i.opened) <= r.resolved_at.unwrap_or(i64::MAX)
             })
             .max_by_key(|n| (recorded[*n].state != "retracted", recorded[*n].id));

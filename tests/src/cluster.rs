@@ -23,12 +23,14 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const LOG_TAIL_LINES: usize = 60;
 
 /// What the tests need and the server's own defaults do not give. Given settings come after these and win.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     // Reached through its socket directory alone, which nobody else may enter: authentication can be `trust`.
     ("listen_addresses", ""),
     // A killed server still finds its files whole; only a machine's crash would lose them.
     ("fsync", "off"),
     ("max_prepared_transactions", "20"),
+    // Each database has a worker of its own.
+    ("max_worker_processes", "100"),
     ("timezone", "UTC"),
     ("log_timezone", "UTC"),
     ("log_line_prefix", "%m [%p] %b %q%u@%d "),

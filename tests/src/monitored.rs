@@ -26,11 +26,12 @@ pub struct Monitored<'a> {
 impl<'a> Monitored<'a> {
     /// Creates a database with the extension. Buckets of any age page, so that dated data can be used.
     pub fn create(cluster: &'a Cluster, database: &str) -> Monitored<'a> {
-        let m = Self::create_with_default_horizon(cluster, database);
-        let sql =
-            format!("ALTER DATABASE {database} SET cloudwalk_monitor.alert_horizon = '100 years'");
-        let mut m = m;
-        m.run(&sql);
+        let mut m = Self::create_with_default_horizon(cluster, database);
+        m.run(&format!(
+            "ALTER DATABASE {database} SET cloudwalk_monitor.alert_horizon = '100 years'"
+        ));
+        // A session has the value that was set when it began.
+        m.reconnect();
         m
     }
 

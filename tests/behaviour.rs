@@ -1,0 +1,630 @@
+//! What a client sees: verdicts, alerts, and what leaves no trace.
+
+use std::time::Duration;
+
+use testbed::monitored::{calm_sql, minute, Monitored, EPOCH, SOON};
+use testbed::{Cluster, SharedCluster};
+
+fn database(name: &str) -> (SharedCluster, String) {
+    (Cluster::shared(), name.to_string())
+}
+
+/// A minute with a storm of denials and nothing else unusual, as a statement.
+fn storm(m: i64) -> String {
+    format!(
+        "INSERT INTO transactions (time, status, count) \
+         VALUES ({0}, 'denied', 40), ({0}, 'approved', 120), ({0}, 'failed', 0)",
+        minute(m)
+    )
+}
+
+#[test]
+fn what_is_rolled_back_leaves_nothing() {
+    let (cluster, name) = database("rolled_back");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    let ask = format!(
+        "SELECT recommendation, score, expected FROM recommend_alert('denied', 6, {})",
+        minute(240)
+    );
+    let before = m.rows(&ask);
+    assert_eq!(before[0][0], "ok");
+
+    m.run(&format!("BEGIN; {}; ROLLBACK", storm(240)));
+    m.run(&format!(
+        "BEGIN; SAVEPOINT s; {}; ROLLBACK TO s; RELEASE s; COMMIT",
+        storm(240)
+    ));
+    m.run(&format!(
+        "DO $$ BEGIN BEGIN {}; RAISE EXCEPTION 'no'; EXCEPTION WHEN raise_exception THEN NULL; END; END $$",
+        storm(240)
+    ));
+    // A COPY that fails in its last row.
+    let copied = {
+        use std::io::Write;
+        let mut w = m
+            .client
+            .copy_in("COPY transactions (time, status, count) FROM STDIN")
+            .unwrap();
+        for i in 240..260 {
+            writeln!(w, "2025-07-14 12:{:02}:00+00\tdenied\t40", i - 240).unwrap();
+        }
+        writeln!(w, "2025-07-14 12:20:00+00\tdenied\t-1").unwrap();
+        w.finish()
+    };
+    assert!(copied.is_err(), "the CHECK refuses the COPY");
+
+    m.assert_models();
+    assert_eq!(m.number("SELECT count(*) FROM alerts"), 0);
+    assert_eq!(m.rows(&ask), before, "the models are what they were");
+    assert_eq!(
+        m.number("SELECT count(*) FROM transactions"),
+        240 * 3,
+        "and so is the table"
+    );
+}
+
+#[test]
+fn twenty_anomalous_minutes_open_once() {
+    let (cluster, name) = database("opens_once");
+    let mut m = Monitored::create(&cluster, &name);
+    let listener = m.listen();
+    m.calm(240);
+    for i in 240..260 {
+        m.run(&storm(i));
+    }
+    m.run(&calm_sql(EPOCH, 260, 280));
+    m.until(
+        "SELECT count(*) FROM incidents WHERE state = 'resolved'",
+        "1",
+    );
+    m.assert_models();
+    let row = m.rows(
+        "SELECT series, severity, direction, opened_at = '2025-07-14 12:00+00', state, buckets >= 20 FROM incidents",
+    );
+    assert_eq!(
+        row,
+        [["denied", "critical", "1", "t", "resolved", "t"].map(String::from)]
+    );
+    let heard = listener.wait_for(2, SOON);
+    let events: Vec<bool> = heard
+        .iter()
+        .map(|n| n.payload.contains("\"event\":\"opened\""))
+        .collect();
+    assert_eq!(events, [true, false], "{heard:?}");
+    assert!(heard[0].payload.contains("\"series\":\"denied\""));
+    assert!(heard[0]
+        .payload
+        .contains("\"time\":\"2025-07-14T12:00:00Z\""));
+    assert_eq!(m.events("opened"), 1);
+    // Every announced alert is read once, in order.
+    let ids = m.rows("SELECT id, event FROM alerts_since(0)");
+    assert_eq!(ids.len(), 2);
+    assert_eq!(
+        m.number(&format!("SELECT count(*) FROM alerts_since({})", ids[1][0])),
+        0
+    );
+}
+
+#[test]
+fn rows_of_a_statement_know_those_before_them() {
+    let (cluster, name) = database("own_rows");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    let rows = m.rows(&format!(
+        "INSERT INTO transactions (time, status, count) \
+         SELECT {}, 'denied', 8 FROM generate_series(1, 5) RETURNING verdict, expected > 4 AND expected < 8, score",
+        minute(240)
+    ));
+    let verdicts: Vec<&str> = rows.iter().map(|r| r[0].as_str()).collect();
+    assert_eq!(verdicts[0], "normal", "8 of 6 is nothing: {rows:?}");
+    assert_eq!(verdicts[4], "critical", "40 of 6 is a storm: {rows:?}");
+    assert!(rows.iter().all(|r| r[1] == "t"), "{rows:?}");
+    let scores: Vec<f64> = rows.iter().map(|r| r[2].parse().unwrap()).collect();
+    assert!(scores.windows(2).all(|w| w[0] <= w[1]), "{scores:?}");
+    // In the same transaction, by statements of their own.
+    m.run("BEGIN");
+    let mut last = String::new();
+    for _ in 0..5 {
+        last = m.text(&format!(
+            "INSERT INTO transactions (time, status, count) VALUES ({}, 'denied', 8) RETURNING verdict",
+            minute(241)
+        ));
+    }
+    assert_eq!(last, "critical");
+    m.run("ROLLBACK");
+    m.assert_models();
+}
+
+#[test]
+fn conflicts_updates_and_deletes_move_the_models() {
+    let (cluster, name) = database("corrections");
+    let mut m = Monitored::create(&cluster, &name);
+    m.run("CREATE UNIQUE INDEX ON transactions (time, status)");
+    m.calm(240);
+    m.run(&format!("{} ON CONFLICT DO NOTHING", storm(100)));
+    m.run(&format!("{} ON CONFLICT DO NOTHING", storm(239)));
+    m.assert_models();
+    assert_eq!(m.events("opened"), 0, "nothing was inserted");
+    m.run(&format!(
+        "{} ON CONFLICT (time, status) DO UPDATE SET count = excluded.count",
+        storm(239)
+    ));
+    m.until("SELECT state FROM incidents", "open");
+    m.assert_models();
+    m.run(&format!(
+        "UPDATE transactions SET count = 6 WHERE time = {} AND status = 'denied'",
+        minute(239)
+    ));
+    m.until("SELECT state FROM incidents", "retracted");
+    m.assert_models();
+    // What is sealed long ago is refolded.
+    m.run(&format!(
+        "UPDATE transactions SET count = 60 WHERE time = {} AND status = 'denied'",
+        minute(120)
+    ));
+    m.until(
+        "SELECT count(*) FROM incidents WHERE opened_at = '2025-07-14 10:00+00'",
+        "1",
+    );
+    m.assert_models();
+    m.run(&format!(
+        "DELETE FROM transactions WHERE time = {} AND status = 'denied'",
+        minute(120)
+    ));
+    m.until(
+        "SELECT state FROM incidents WHERE opened_at = '2025-07-14 10:00+00'",
+        "retracted",
+    );
+    m.run("UPDATE transactions SET status = 'other' WHERE status = 'denied' AND time < '2025-07-14 09:00+00'");
+    m.assert_models();
+    m.run("TRUNCATE transactions");
+    m.assert_models();
+    m.run(&calm_sql(EPOCH, 0, 60));
+    m.assert_models();
+    assert_eq!(
+        m.text("SELECT count(*) FROM verify_models() WHERE detail LIKE '%readings%'"),
+        "4"
+    );
+}
+
+#[test]
+fn a_refold_does_not_touch_incidents_of_unsealed_minutes() {
+    let (cluster, name) = database("refold_open");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    m.run(&storm(240));
+    m.until("SELECT state FROM incidents", "open");
+    m.run(&format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({}, 'denied', 1)",
+        minute(50)
+    ));
+    m.assert_models();
+    assert_eq!(
+        m.rows("SELECT event FROM alerts WHERE event <> 'progress'"),
+        [["opened"]]
+    );
+}
+
+#[test]
+fn a_late_commit_is_repaired() {
+    let (cluster, name) = database("late_commit");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    let mut late = m.connect();
+    late.batch_execute(&format!("BEGIN; {}", storm(241)))
+        .unwrap();
+    for i in 240..260 {
+        m.run(&calm_sql(EPOCH, i, i + 1));
+    }
+    m.until(
+        "SELECT min(sealed_at) >= '2025-07-14 12:10+00' FROM verify_models()",
+        "t",
+    );
+    assert_eq!(m.events("opened"), 0);
+    let refolds = m.number("SELECT refolds FROM monitor_stats");
+    late.batch_execute("COMMIT").unwrap();
+    m.until("SELECT count(*) FROM incidents", "1");
+    m.assert_models();
+    assert!(m.number("SELECT refolds FROM monitor_stats") > refolds);
+    assert!(m.number("SELECT late FROM monitor_stats") > 0);
+    assert_eq!(
+        m.text("SELECT opened_at = '2025-07-14 12:01+00' FROM incidents"),
+        "t"
+    );
+}
+
+#[test]
+fn history_pages_nobody() {
+    let (cluster, name) = database("history");
+    let mut m = Monitored::create_with_default_horizon(&cluster, &name);
+    let listener = m.listen();
+    m.calm(240);
+    m.run(&storm(240));
+    m.run(&calm_sql(EPOCH, 241, 260));
+    m.assert_models();
+    assert_eq!(m.number("SELECT count(*) FROM alerts"), 0);
+    assert_eq!(
+        m.number(
+            "SELECT count(*) FROM backtest_monitor('transactions', '2025-07-14', '2025-07-15')"
+        ),
+        1,
+        "it was seen all the same"
+    );
+    assert!(listener.heard().is_empty());
+}
+
+#[test]
+fn rows_from_the_future_move_nothing() {
+    let (cluster, name) = database("future");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    m.run("INSERT INTO transactions (time, status, count) VALUES ('2099-01-01', 'denied', 500), ('infinity', 'denied', 500), ('-infinity', 'denied', 500)");
+    assert_eq!(m.number("SELECT rejected FROM monitor_stats"), 3);
+    assert_eq!(
+        m.number(
+            "SELECT count(*) FROM transactions WHERE NOT isfinite(time) OR time > '2098-01-01'"
+        ),
+        3
+    );
+    let verdict = m.text(&format!("{} RETURNING verdict", storm(240)));
+    assert_eq!(verdict, "critical", "the model goes on");
+    m.assert_models();
+    assert_eq!(m.events("opened"), 1);
+}
+
+#[test]
+fn rules_apply_from_their_commit_on() {
+    let (cluster, name) = database("ruled");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    let high = |m: &mut Monitored, at: i64| {
+        m.text(&format!(
+            "SELECT verdict FROM recommend_alert('approved', 400, {})",
+            minute(at)
+        ))
+    };
+    assert_eq!(high(&mut m, 240), "normal", "approved alerts when it falls");
+    m.run("SELECT set_rule('transactions', 'approved', 'both')");
+    m.until(
+        &format!(
+            "SELECT verdict FROM recommend_alert('approved', 400, {})",
+            minute(240)
+        ),
+        "critical",
+    );
+    m.run("SELECT drop_rule('transactions', 'approved')");
+    m.until(
+        &format!(
+            "SELECT verdict FROM recommend_alert('approved', 400, {})",
+            minute(240)
+        ),
+        "normal",
+    );
+    // A fixed limit speaks where the statistics do not.
+    m.run("SELECT set_rule('transactions', 'denied', warn_above => 8, critical_above => 9)");
+    m.until(
+        &format!(
+            "SELECT verdict FROM recommend_alert('denied', 8, {})",
+            minute(240)
+        ),
+        "warning",
+    );
+    let row = m.rows(&format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({}, 'denied', 9) RETURNING verdict, score < 75",
+        minute(240)
+    ));
+    assert_eq!(row, [["critical", "t"]]);
+    m.until(
+        "SELECT state FROM incidents WHERE series = 'denied'",
+        "open",
+    );
+    assert_eq!(
+        m.text("SELECT reason LIKE 'denied 9 in the minute, at the limit 9 %' FROM incidents"),
+        "t",
+        "{:?}",
+        m.rows("SELECT reason FROM incidents")
+    );
+    for i in 241..260 {
+        m.run(&format!(
+            "INSERT INTO transactions (time, status, count) VALUES ({}, 'denied', 5)",
+            minute(i)
+        ));
+    }
+    m.until(
+        "SELECT state FROM incidents WHERE series = 'denied'",
+        "resolved",
+    );
+    for (bad, state) in [
+        ("SELECT set_rule('nowhere', 'denied', 'high')", "42704"),
+        ("SELECT set_rule('transactions', '', 'high')", "22023"),
+        ("SELECT set_rule('transactions', 'denied', 'up')", "22023"),
+        (
+            "SELECT set_rule('transactions', 'denied', warn_above => 9, critical_above => 8)",
+            "22023",
+        ),
+        (
+            "SELECT set_rule('transactions', 'denied', warn_above => 'NaN')",
+            "22023",
+        ),
+    ] {
+        let e = m.refused(bad);
+        assert_eq!(e.code().code(), state, "{bad}");
+        assert!(e.hint().is_some() && e.detail().is_some(), "{bad}: {e:?}");
+    }
+}
+
+#[test]
+fn switched_off_and_on_again() {
+    let (cluster, name) = database("switched");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    m.run("SET cloudwalk_monitor.enabled = off");
+    let verdict = m.text(&format!("{} RETURNING verdict", storm(240)));
+    assert_eq!(verdict, "", "nothing is said of it");
+    m.run("SET cloudwalk_monitor.enabled = on");
+    m.until("SELECT count(*) FROM incidents", "1");
+    m.assert_models();
+}
+
+#[test]
+fn detect_anomalies_returns_the_same_twice() {
+    let (cluster, name) = database("detects");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    // approved collapses in minutes that are not sealed yet.
+    for i in 240..243 {
+        m.run(&format!(
+            "INSERT INTO transactions (time, status, count) VALUES ({0}, 'approved', 20), ({0}, 'denied', 6)",
+            minute(i)
+        ));
+    }
+    m.quiesce();
+    let call = "SELECT series, time, observed, direction, verdict, reason FROM detect_anomalies('2 hours', '2025-07-14 12:10+00') ORDER BY time";
+    m.run("BEGIN READ ONLY");
+    let read_only = m.rows(call);
+    m.run("COMMIT");
+    let first = m.rows(call);
+    let alerts = m.number("SELECT count(*) FROM alerts");
+    let second = m.rows(call);
+    assert_eq!(first, second);
+    assert_eq!(first, read_only);
+    assert_eq!(first.len(), 3, "{first:?}");
+    assert!(first.iter().all(|r| r[0] == "approved" && r[3] == "-1"));
+    assert_eq!(alerts, m.number("SELECT count(*) FROM alerts"));
+    assert_eq!(m.events("opened"), 1);
+    m.assert_models();
+    m.run(&calm_sql(EPOCH, 243, 270));
+    m.until("SELECT state FROM incidents", "resolved");
+    assert_eq!(m.events("opened"), 1, "the worker found the same one");
+}
+
+#[test]
+fn scored_series_is_complete_and_agrees_with_itself() {
+    let (cluster, name) = database("scored");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    m.run(&format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({0}, 'denied', 40), ({0}, 'approved', 3)",
+        minute(240)
+    ));
+    m.run(&calm_sql(EPOCH, 242, 250));
+    m.quiesce();
+    let s = "scored_series('3 hours', '2025-07-14 12:10+00')";
+    // Minute 241 has no row at all.
+    assert_eq!(
+        m.rows(&format!(
+            "SELECT series, count(*), count(DISTINCT time) FROM {s} GROUP BY 1 ORDER BY 1"
+        )),
+        [
+            ["(total)", "180", "180"],
+            ["approved", "179", "179"],
+            ["denied", "179", "179"],
+            ["failed", "179", "179"]
+        ]
+        .map(|r| r.map(String::from))
+    );
+    assert_eq!(
+        m.number(&format!(
+            "SELECT count(*) FROM {s} WHERE NOT (lower <= expected AND expected <= upper)"
+        )),
+        0
+    );
+    assert_eq!(
+        m.rows(&format!(
+            "SELECT * FROM {s} WHERE (observed < lower OR observed > upper) <> (verdict IN ('warning', 'critical'))"
+        )),
+        Vec::<Vec<String>>::new()
+    );
+    assert_eq!(
+        m.number(&format!(
+            "SELECT count(*) FROM {s} WHERE (reason IS NULL) <> (verdict = 'normal')"
+        )),
+        0
+    );
+    assert!(
+        m.number(&format!(
+            "SELECT count(*) FROM {s} WHERE verdict = 'critical'"
+        )) >= 2
+    );
+    assert_eq!(
+        m.text(&format!(
+            "SELECT labels->>'status' FROM {s} WHERE series = 'denied' LIMIT 1"
+        )),
+        "denied"
+    );
+    assert_eq!(
+        m.refused("SELECT * FROM scored_series('1 hour', now(), 'nowhere')")
+            .code()
+            .code(),
+        "42704"
+    );
+    assert_eq!(
+        m.refused("SELECT * FROM scored_series('-1 hour')")
+            .code()
+            .code(),
+        "22023"
+    );
+}
+
+#[test]
+fn a_recommendation_is_what_the_insert_then_says() {
+    let (cluster, name) = database("recommends");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    for (status, count) in [
+        ("denied", 40),
+        ("denied", 7),
+        ("approved", 10),
+        ("failed", 2),
+        ("new", 5),
+    ] {
+        let asked = m.rows(&format!(
+            "SELECT verdict, round(score::numeric, 2), round(expected::numeric, 3) FROM recommend_alert('{status}', {count}, {})",
+            minute(240)
+        ));
+        m.run("BEGIN");
+        let said = m.rows(&format!(
+            "INSERT INTO transactions (time, status, count) VALUES ({}, '{status}', {count}) \
+             RETURNING verdict, round(score::numeric, 2), round(expected::numeric, 3)",
+            minute(240)
+        ));
+        m.run("ROLLBACK");
+        assert_eq!(asked, said, "{status} {count}");
+    }
+    assert_eq!(
+        m.text(&format!(
+            "SELECT recommendation FROM recommend_alert('denied', 40, {})",
+            minute(240)
+        )),
+        "alert"
+    );
+    assert_eq!(
+        m.refused("SELECT * FROM recommend_alert('denied', -1)")
+            .code()
+            .code(),
+        "22023"
+    );
+    assert_eq!(
+        m.refused("SELECT * FROM recommend_alert(NULL, 1)")
+            .code()
+            .code(),
+        "22004"
+    );
+}
+
+#[test]
+fn an_incident_is_acknowledged() {
+    let (cluster, name) = database("acknowledged");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    m.run(&storm(240));
+    m.until("SELECT state FROM incidents", "open");
+    let listener = m.listen();
+    m.run("SELECT acknowledge_incident((SELECT id FROM incidents), 'mine')");
+    assert_eq!(
+        m.rows("SELECT state, acknowledged_by, note FROM incidents"),
+        [["acknowledged", "postgres", "mine"]]
+    );
+    let heard = listener.wait_for(1, SOON);
+    assert!(
+        heard[0].payload.contains("\"event\":\"acknowledged\""),
+        "{heard:?}"
+    );
+    let e = m.refused("SELECT acknowledge_incident(999)");
+    assert_eq!(e.code().code(), "42704");
+    assert!(e.hint().is_some());
+    m.run(&calm_sql(EPOCH, 241, 270));
+    m.until("SELECT state FROM incidents", "resolved");
+    let e = m.refused("SELECT acknowledge_incident((SELECT id FROM incidents))");
+    assert_eq!(e.code().code(), "55000");
+}
+
+#[test]
+fn silence_alerts_by_the_clock_and_once() {
+    let cluster = Cluster::start_with(&[
+        ("cloudwalk_monitor.lateness", "1 second"),
+        ("cloudwalk_monitor.tick_interval", "500"),
+    ]);
+    let mut m = Monitored::create_with_default_horizon(&cluster, "silent");
+    m.run("CREATE TABLE busy (at timestamptz, kind text); CREATE TABLE slow (at timestamptz, kind text)");
+    m.run("SELECT watch_table('busy', 'at', NULL, '{kind}', '1 second'), watch_table('slow', 'at', NULL, '{kind}', '1 second')");
+    let listener = m.listen();
+    m.run(
+        "INSERT INTO busy SELECT now() - make_interval(secs => s), k \
+           FROM generate_series(0, 299) s, unnest('{a,b,c}'::text[]) k, generate_series(1, 10)",
+    );
+    m.run("INSERT INTO slow SELECT now() - make_interval(secs => s * 20), 'a' FROM generate_series(0, 30) s");
+    m.until(
+        "SELECT string_agg(monitor || ' ' || series || ' ' || direction, ',') FROM incidents",
+        "busy (total) -1",
+    );
+    // It stays one.
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(m.events("opened"), 1);
+    assert_eq!(listener.wait_for(1, SOON).len(), 1);
+    m.run(
+        "INSERT INTO busy SELECT clock_timestamp(), k FROM unnest('{a,b,c}'::text[]) k, generate_series(1, 10)",
+    );
+    m.assert_models_of("busy");
+    m.assert_models_of("slow");
+}
+
+#[test]
+fn without_a_worker_rounds_are_run_by_hand() {
+    let cluster = Cluster::start_with(&[("max_worker_processes", "0")]);
+    cluster.create_database("by_hand");
+    let client = cluster.connect_to("by_hand");
+    let mut m = Monitored {
+        cluster: &cluster,
+        database: "by_hand".into(),
+        client,
+    };
+    m.run("CREATE EXTENSION cloudwalk_monitor");
+    m.run("ALTER DATABASE by_hand SET cloudwalk_monitor.alert_horizon = '100 years'");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    assert!(m
+        .text("SELECT status FROM monitor_health")
+        .contains("pg_cron"));
+    m.run("SELECT run_monitor()");
+    m.run(&storm(240));
+    assert_eq!(m.number("SELECT run_monitor()"), 1);
+    assert_eq!(m.number("SELECT run_monitor()"), 0);
+    assert_eq!(m.events("opened"), 1);
+    assert_eq!(
+        m.number("SELECT count(*) FROM verify_models() WHERE NOT same"),
+        0
+    );
+    m.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    assert_eq!(m.refused("SELECT run_monitor()").code().code(), "55000");
+    m.run("ROLLBACK");
+}
+
+#[test]
+fn a_standby_reads() {
+    let cluster = Cluster::start();
+    let mut m = Monitored::create(&cluster, "primary_side");
+    m.calm(240);
+    m.run(&storm(240));
+    m.until("SELECT state FROM incidents", "open");
+    let standby = cluster.start_standby(&[]);
+    let mut s = standby.connect_to("primary_side");
+    let n: i64 = s
+        .query_one(
+            "SELECT count(*) FROM detect_anomalies('1 hour', '2025-07-14 12:10+00')",
+            &[],
+        )
+        .unwrap()
+        .get(0);
+    assert_eq!(n, 1);
+    let n: i64 = s
+        .query_one(
+            "SELECT count(*) FROM scored_series('1 hour', '2025-07-14 12:00+00')",
+            &[],
+        )
+        .unwrap()
+        .get(0);
+    assert_eq!(n, 240);
+    let e = s.batch_execute("SELECT run_monitor()").unwrap_err();
+    assert_eq!(e.as_db_error().unwrap().code().code(), "55000");
+}

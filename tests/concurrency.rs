@@ -1,0 +1,243 @@
+//! Many clients at once: no error that the same load without triggers does not have, and exact models.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use postgres::Client;
+use testbed::monitored::{calm_sql, minute, Monitored, EPOCH, SOON};
+use testbed::Cluster;
+
+/// How long a load lasts; `TESTBED_SECONDS=60` for the long form.
+fn load_time() -> Duration {
+    let seconds = std::env::var("TESTBED_SECONDS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(6);
+    Duration::from_secs(seconds)
+}
+
+/// What a load came to: commits, and failures by SQLSTATE.
+#[derive(Debug, Default)]
+struct Outcome {
+    commits: u64,
+    failures: BTreeMap<String, u64>,
+}
+
+/// Runs a statement again and again in transactions of an isolation level, from several clients.
+fn load(m: &Monitored, clients: usize, isolation: &'static str, sql: &'static str) -> Outcome {
+    let stop = Arc::new(AtomicBool::new(false));
+    let workers: Vec<_> = (0..clients)
+        .map(|_| {
+            let mut client = m.connect();
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                let mut outcome = Outcome::default();
+                while !stop.load(Ordering::Relaxed) {
+                    match transact(&mut client, isolation, sql) {
+                        Ok(()) => outcome.commits += 1,
+                        Err(e) => {
+                            let code = e.code().map_or("client".into(), |c| c.code().to_string());
+                            *outcome.failures.entry(code).or_default() += 1;
+                        }
+                    }
+                }
+                outcome
+            })
+        })
+        .collect();
+    std::thread::sleep(load_time());
+    stop.store(true, Ordering::Relaxed);
+    let mut all = Outcome::default();
+    for w in workers {
+        let o = w.join().expect("a client thread ends");
+        all.commits += o.commits;
+        for (k, n) in o.failures {
+            *all.failures.entry(k).or_default() += n;
+        }
+    }
+    all
+}
+
+fn transact(client: &mut Client, isolation: &str, sql: &str) -> Result<(), postgres::Error> {
+    let done = client.batch_execute(&format!("BEGIN ISOLATION LEVEL {isolation}; {sql}; COMMIT"));
+    if done.is_err() {
+        client.batch_execute("ROLLBACK")?;
+    }
+    done
+}
+
+/// History that ends with the minute before this one, so that the model knows the series.
+const HISTORY: &str = "INSERT INTO transactions (time, status, count) \
+    SELECT date_trunc('minute', now()) - make_interval(mins => m), 'denied', 5 + m % 3 \
+      FROM generate_series(1, 240) m ORDER BY 1";
+
+const STORM: &str = "INSERT INTO transactions (status, count) VALUES ('denied', 2), ('denied', 1)";
+
+fn writers_are_not_disturbed(name: &str, clients: usize, isolation: &'static str) {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, name);
+    m.run(HISTORY);
+    m.quiesce();
+    let listener = m.listen();
+    let ours = load(&m, clients, isolation, STORM);
+
+    let plain = Monitored::create(&cluster, &format!("{name}_plain"));
+    let mut p = plain;
+    p.run("ALTER TABLE transactions DISABLE TRIGGER ALL");
+    p.run(HISTORY);
+    let theirs = load(&p, clients, isolation, STORM);
+    println!("{clients} {isolation} writers: {ours:?}, without triggers {theirs:?}");
+    for code in ours.failures.keys() {
+        assert!(
+            theirs.failures.contains_key(code),
+            "{code} does not occur without triggers: {ours:?}"
+        );
+    }
+    assert!(ours.commits > 100, "{ours:?}");
+
+    m.until(
+        "SELECT count(*) FROM incidents WHERE series = 'denied'",
+        "1",
+    );
+    m.assert_models();
+    assert_eq!(
+        m.number("SELECT sum(count) FROM transactions WHERE time >= date_trunc('minute', now()) - interval '5 minutes' AND id > 240"),
+        ours.commits as i64 * 3
+    );
+    assert_eq!(m.events("opened"), 1);
+    let opened = listener
+        .wait_for(1, SOON)
+        .iter()
+        .filter(|n| n.payload.contains("\"event\":\"opened\""))
+        .count();
+    assert_eq!(opened, 1);
+}
+
+#[test]
+fn serializable_writers_meet_no_conflict() {
+    writers_are_not_disturbed("eight_serializable", 8, "SERIALIZABLE");
+}
+
+#[test]
+fn repeatable_read_writers_meet_no_conflict() {
+    writers_are_not_disturbed("many_repeatable", 32, "REPEATABLE READ");
+}
+
+#[test]
+fn interleaved_clients_add_up() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "interleaved");
+    m.run(&calm_sql(EPOCH, 0, 120));
+    m.quiesce();
+    let until = Instant::now() + load_time();
+    let clients: Vec<_> = (0..16u64)
+        .map(|n| {
+            let mut client = m.connect();
+            std::thread::spawn(move || {
+                // A seed per client: the choices repeat, the interleaving does not.
+                let mut seed = 0x9e37_79b9_7f4a_7c15u64.wrapping_mul(n + 1);
+                let mut next = move |below: u64| {
+                    seed ^= seed << 13;
+                    seed ^= seed >> 7;
+                    seed ^= seed << 17;
+                    seed % below
+                };
+                let mut round = 0i64;
+                while Instant::now() < until {
+                    round += 1;
+                    let at = minute(120 + round / 8 - next(3) as i64);
+                    let insert = format!(
+                        "INSERT INTO transactions (time, status, count) VALUES ({at}, 'denied', {})",
+                        next(4)
+                    );
+                    let sql = match next(6) {
+                        0 => format!("BEGIN; {insert}; ROLLBACK"),
+                        1 => format!("BEGIN; {insert}; SAVEPOINT s; {insert}; ROLLBACK TO s; {insert}; COMMIT"),
+                        2 => format!("BEGIN; SAVEPOINT s; {insert}; RELEASE s; {insert}; COMMIT"),
+                        3 => format!("DELETE FROM transactions WHERE ctid = (SELECT ctid FROM transactions WHERE time = {at} LIMIT 1 FOR UPDATE SKIP LOCKED)"),
+                        _ => insert,
+                    };
+                    client.batch_execute(&sql).expect("a transaction");
+                }
+                round
+            })
+        })
+        .collect();
+    let rounds: i64 = clients.into_iter().map(|c| c.join().unwrap()).sum();
+    println!("16 clients: {rounds} rounds");
+    m.assert_models();
+    assert_eq!(m.number("SELECT errors FROM monitor_stats"), 0);
+}
+
+#[test]
+fn prepared_transactions_count_when_they_commit() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "two_phase");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.quiesce();
+    let storm = |at: i64| {
+        format!(
+            "INSERT INTO transactions (time, status, count) VALUES ({0}, 'denied', 40), ({0}, 'approved', 120)",
+            minute(at)
+        )
+    };
+    m.run(&format!("BEGIN; {}; PREPARE TRANSACTION 'no'", storm(239)));
+    m.run(&format!("BEGIN; {}; PREPARE TRANSACTION 'yes'", storm(240)));
+    m.assert_models();
+    assert_eq!(m.events("opened"), 0);
+    m.run("ROLLBACK PREPARED 'no'");
+    m.run("COMMIT PREPARED 'yes'");
+    m.until("SELECT count(*) FROM incidents WHERE state = 'open'", "1");
+    m.assert_models();
+    assert_eq!(
+        m.text("SELECT opened_at = '2025-07-14 12:00+00' FROM incidents"),
+        "t"
+    );
+    // One that is prepared across a restart of the server is found again.
+    let own = Cluster::start();
+    let mut m = Monitored::create(&own, "two_phase");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.run(&format!(
+        "BEGIN; {}; PREPARE TRANSACTION 'later'",
+        storm(240)
+    ));
+    own.restart();
+    m.reconnect();
+    m.run("INSERT INTO transactions (time, status, count) VALUES ('2025-07-14 08:00+00', 'approved', 0)");
+    m.assert_models();
+    m.run("COMMIT PREPARED 'later'");
+    m.until("SELECT count(*) FROM incidents WHERE state = 'open'", "1");
+    m.assert_models();
+}
+
+#[test]
+fn from_commit_to_notification() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "latency");
+    m.run("CREATE TABLE payments (at timestamptz, kind text)");
+    m.run("SELECT watch_table('payments', 'at', NULL, '{kind}')");
+    m.run(
+        "INSERT INTO payments SELECT timestamptz '2025-07-14 08:00+00' + make_interval(mins => m), 'k' || k \
+           FROM generate_series(0, 179) m, generate_series(1, 20) k, generate_series(1, 5)",
+    );
+    m.quiesce();
+    let listener = m.listen();
+    let mut waits = Vec::new();
+    for k in 1..=20 {
+        let began = Instant::now();
+        m.run(&format!(
+            "INSERT INTO payments SELECT '2025-07-14 11:00+00', 'k{k}' FROM generate_series(1, 60)"
+        ));
+        let heard = listener.wait_for(k, SOON);
+        assert!(heard[k - 1].payload.contains(&format!("\"k{k}\"")));
+        waits.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    waits.sort_by(f64::total_cmp);
+    println!(
+        "INSERT sent to notification received, ms: median {:.2}, worst of 20 {:.2}",
+        waits[10], waits[19]
+    );
+    m.assert_models_of("payments");
+}
