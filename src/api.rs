@@ -10,7 +10,7 @@ use pgrx::JsonB;
 
 use crate::fault::raise;
 use crate::fold::{Fold, Shown};
-use crate::monitor::{Frontier, Monitor, Rule};
+use crate::monitor::{follows_clock, Monitor, Rule};
 use crate::overlay::{self, opinion, Reading};
 use crate::reconcile::{self, Scope};
 use crate::round::{self, Place};
@@ -191,7 +191,7 @@ fn fold_stretch<'a>(
     // Buckets after the last row are silent ones only where the stream keeps up with the clock.
     let latest = store::newest(m, limit).unwrap_or(i64::MIN);
     let clock = now.div_euclid(cal.width);
-    let follows = Frontier::keeps_up(latest, now, cal) || store::silence_is_open(&m.name);
+    let follows = follows_clock(m, latest, now);
     let end = if latest > s.to {
         s.to
     } else if follows {

@@ -76,6 +76,17 @@ impl Frontier {
     }
 }
 
+/// Whether the clock counts for a stream whose newest row is in a bucket: it keeps up with the clock, or it
+/// did until it fell silent not long ago, and the silence is recorded and goes on.
+pub fn follows_clock(m: &Monitor, newest: i64, now: i64) -> bool {
+    const SILENT_FOR_US: i64 = 7 * 86_400_000_000;
+    let cal = &m.calendar;
+    Frontier::keeps_up(newest, now, cal)
+        || newest != i64::MIN
+            && now - cal.start(newest) < SILENT_FOR_US
+            && crate::store::silence_is_open(&m.name)
+}
+
 impl Monitor {
     /// Direction and limits of a series: the operator's where there are any, else those built in.
     pub fn rule(&self, rules: &[Rule], series_key: &[u8]) -> (Direction, detector::Limits) {

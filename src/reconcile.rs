@@ -8,8 +8,11 @@ use serde_json::{json, Map, Value};
 use crate::fold::Fold;
 use crate::key;
 use crate::monitor::{Monitor, Rule};
-use crate::shared::{Direction, RING};
+use crate::shared::Direction;
 use crate::store::{self, Alert, Figures, Recorded};
+
+/// By how many buckets late rows may move the start of an incident that is recorded already.
+const SHIFT: i64 = 5;
 
 /// An incident as the fold sees it.
 #[derive(Clone)]
@@ -164,7 +167,7 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
     let start = |b: i64| m.calendar.start(b);
     let since = wanted
         .iter()
-        .map(|w| start(w.incident.opened.saturating_sub(RING as i64)))
+        .map(|w| start(w.incident.opened.saturating_sub(SHIFT)))
         .chain(scope.retract_from)
         .min()
         .unwrap_or(scope.sealed_at);
@@ -185,7 +188,7 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
                 r.series == w.series
                     && i32::from(r.direction) == i32::from(i.direction)
                     && r.opened_at <= end_of(i, m)
-                    && r.opened_at >= start(i.opened.saturating_sub(RING as i64))
+                    && r.opened_at >= start(i.opened.saturating_sub(SHIFT))
                     && start(i.opened) <= r.resolved_at.unwrap_or(i64::MAX)
             })
             .max_by_key(|n| (recorded[*n].state != "retracted", recorded[*n].id));

@@ -7,7 +7,7 @@ use detector::{Ground, Incident, LimitWatch, Limits, Series};
 
 use crate::calendar;
 use crate::fold::Fold;
-use crate::monitor::{open_for, Frontier, Monitor, Rule};
+use crate::monitor::{follows_clock, open_for, Frontier, Monitor, Rule};
 use crate::reconcile::{self, Scope, Wanted};
 use crate::shared::{Cell, Direction, LoadedModel, LoadedSeries, Seen, Segment, LIVE, NEVER, RING};
 use crate::{settings, store};
@@ -143,7 +143,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
     let keeps_up = Frontier::keeps_up(newest, now, cal);
     if keeps_up || !catching_up {
         // What a correction or a restart leaves may be history that the clock has nothing to do with.
-        let follows = keeps_up || store::silence_is_open(&m.name);
+        let follows = follows_clock(m, newest, now);
         place
             .cell
             .follows_clock
