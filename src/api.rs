@@ -211,7 +211,7 @@ fn read_series(
     until: Option<TimestampWithTimeZone>,
     monitor: Option<&str>,
     series: Option<&str>,
-    record: bool,
+    record: Option<bool>,
 ) -> TableIterator<
     'static,
     (
@@ -315,7 +315,7 @@ fn read_series(
         ));
     };
     let fold = fold_stretch(&m, &rules, &s, &mut show);
-    if record && may_write() {
+    if record.unwrap_or(false) && may_write() {
         let wanted: Vec<_> = reconcile::wanted_of_fold(&m, &rules, &fold)
             .into_iter()
             .filter(|w| {

@@ -1,0 +1,110 @@
+//! pg_dump carries everything, and restoring it pages nobody.
+
+use std::io::Write;
+
+use testbed::monitored::{calm_sql, minute, Monitored, EPOCH};
+use testbed::Cluster;
+
+/// Everything that has to be the same on the other side.
+const CONTENT: [&str; 6] = [
+    "SELECT id, time, status, count, expected, score, verdict FROM transactions ORDER BY id",
+    "SELECT id, incident, at, event, monitor, series, severity, time, reason, actor, note, payload FROM alerts ORDER BY id",
+    "SELECT * FROM incidents ORDER BY id",
+    "SELECT * FROM rules ORDER BY 1, 2",
+    "SELECT * FROM monitors ORDER BY id",
+    "SELECT * FROM payments ORDER BY 1, 2",
+];
+
+#[test]
+fn a_dump_restores_everything_and_pages_nobody() {
+    let cluster = Cluster::start();
+    let mut m = Monitored::create(&cluster, "original");
+    // Fresh enough to page: the last minute is this one.
+    let start = m.text("SELECT date_trunc('minute', now()) - interval '240 minutes'");
+    m.run(&calm_sql(&start, 0, 238));
+    m.quiesce();
+    let now = |i: i64| format!("timestamptz '{start}' + interval '{i} minutes'");
+    m.run(&format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({0}, 'denied', 40), ({0}, 'approved', 121)",
+        now(238)
+    ));
+    m.run(&format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({0}, 'failed', 20), ({0}, 'approved', 121)",
+        now(239)
+    ));
+    m.until("SELECT count(*) FROM incidents WHERE state = 'open'", "2");
+    m.run(
+        "SELECT acknowledge_incident((SELECT id FROM incidents WHERE series = 'denied'), 'known')",
+    );
+    m.run("SELECT set_rule('transactions', 'refunded', 'both', critical_above => 1000)");
+    m.run("CREATE TABLE payments (at timestamptz NOT NULL, kind text); SELECT watch_table('payments', 'at', NULL, '{kind}')");
+    m.run(&format!(
+        "INSERT INTO payments SELECT {}, 'card' FROM generate_series(1, 5)",
+        now(200)
+    ));
+    m.quiesce();
+    m.assert_models();
+    let before: Vec<_> = CONTENT.iter().map(|q| m.rows(q)).collect();
+
+    let dump = cluster.pg_dump(&["--dbname", "original"]).ok();
+    cluster.create_database("copy");
+    let listener = cluster.listen("copy", "cloudwalk_alerts");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(dump.as_bytes()).unwrap();
+    // The server's user is not the one who reads the file: psql is.
+    cluster
+        .psql(&[
+            "--dbname",
+            "copy",
+            "--quiet",
+            "--set",
+            "ON_ERROR_STOP=1",
+            "--file",
+            file.path().to_str().unwrap(),
+        ])
+        .ok();
+    let mut c = Monitored {
+        cluster: &cluster,
+        database: "copy".into(),
+        client: cluster.connect_to("copy"),
+    };
+    c.assert_models();
+    c.assert_models_of("payments");
+    for (query, wanted) in CONTENT.iter().zip(&before) {
+        assert_eq!(&c.rows(query), wanted, "{query}");
+    }
+    assert!(listener.heard().is_empty(), "{:?}", listener.heard());
+
+    // It goes on: ids after the old ones, and the same incident is not told again.
+    c.run(&format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({}, 'denied', 44)",
+        now(240)
+    ));
+    c.assert_models();
+    assert_eq!(
+        c.text("SELECT id > (SELECT count(*) FROM transactions) - 1 FROM transactions ORDER BY id DESC LIMIT 1"),
+        "t"
+    );
+    assert_eq!(
+        c.number("SELECT count(*) FROM incidents WHERE series = 'denied'"),
+        1
+    );
+    c.run("INSERT INTO payments VALUES (now(), 'card')");
+    c.assert_models_of("payments");
+}
+
+#[test]
+fn a_verdict_that_comes_along_hides_nothing() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "forged");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.quiesce();
+    let said = m.rows(&format!(
+        "INSERT INTO transactions (time, status, count, expected, score, verdict) \
+         VALUES ({0}, 'denied', 40, 40, 0, 'normal'), ({0}, 'approved', 120, NULL, NULL, NULL) RETURNING verdict",
+        minute(240)
+    ));
+    assert_eq!(said, [["normal"], ["normal"]]);
+    m.until("SELECT severity FROM incidents", "critical");
+    m.assert_models();
+}

@@ -1,0 +1,93 @@
+//! Bad and odd input: a clear error or an honest verdict; never a crash, and nothing is lost.
+
+use testbed::monitored::{calm_sql, minute, Monitored, EPOCH};
+use testbed::Cluster;
+
+#[test]
+fn what_the_table_refuses() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "refused");
+    m.run(&calm_sql(EPOCH, 0, 60));
+    let backend = m.text("SELECT pg_backend_pid()");
+    for (values, state) in [
+        ("(NULL, 'denied', 1)".to_string(), "23502"),
+        ("(now(), NULL, 1)".into(), "23502"),
+        ("(now(), 'denied', NULL)".into(), "23502"),
+        ("(now(), 'denied', -1)".into(), "23514"),
+        ("(now(), '', 1)".into(), "23514"),
+        (format!("(now(), '{}', 1)", "x".repeat(10_000)), "23514"),
+        ("(now(), 'denied', 2147483648)".into(), "22003"),
+        ("('294277-01-01', 'denied', 1)".into(), "22008"),
+    ] {
+        let e = m.refused(&format!(
+            "INSERT INTO transactions (time, status, count) VALUES {values}"
+        ));
+        let shown = &values[..values.len().min(60)];
+        assert_eq!(e.code().code(), state, "{shown}: {e:?}");
+    }
+    assert_eq!(m.text("SELECT pg_backend_pid()"), backend);
+    assert_eq!(m.number("SELECT count(*) FROM transactions"), 180);
+    m.assert_models();
+    assert_eq!(m.number("SELECT errors FROM monitor_stats"), 0);
+}
+
+#[test]
+fn what_the_table_takes() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "taken");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.quiesce();
+    let backend = m.text("SELECT pg_backend_pid()");
+    let long = "\u{1F4B3}".repeat(200);
+    let at = minute(240);
+    let cases = [
+        (
+            "'294276-12-31 23:59:59+00'".to_string(),
+            "denied",
+            1,
+            "learning",
+        ),
+        ("'infinity'".into(), "denied", 1, "learning"),
+        ("'-infinity'".into(), "denied", 1, "learning"),
+        (
+            "'4713-01-01 00:00:00+00 BC'".into(),
+            "denied",
+            1,
+            "learning",
+        ),
+        (at.clone(), "denied", 2_147_483_647, "critical"),
+        (at.clone(), "approved", 0, "critical"),
+        (at.clone(), "it's, \"quoted\" = \n\ttwice\\", 2, "normal"),
+        (at.clone(), long.as_str(), 2, "normal"),
+        (at.clone(), "(total)", 2, "normal"),
+        (at, "denied", 0, "critical"),
+    ];
+    for (time, status, count, verdict) in &cases {
+        let said: String = m
+            .client
+            .query_one(
+                &format!("INSERT INTO transactions (time, status, count) VALUES ({time}, $1, $2) RETURNING verdict::text"),
+                &[status, count],
+            )
+            .unwrap_or_else(|e| panic!("{time} {count}: {e:?}"))
+            .get(0);
+        assert_eq!(&said, verdict, "{time} {status} {count}");
+    }
+    assert_eq!(m.text("SELECT pg_backend_pid()"), backend);
+    assert_eq!(
+        m.number("SELECT count(*) FROM transactions"),
+        720 + cases.len() as i64
+    );
+    m.assert_models();
+    assert_eq!(m.number("SELECT errors FROM monitor_stats"), 0);
+    // The payload of a long name is cut, not refused.
+    m.run(&format!(
+        "INSERT INTO transactions (time, status, count) SELECT {}, '{long}', 1000 FROM generate_series(1, 3)",
+        minute(241)
+    ));
+    m.until(
+        "SELECT max(octet_length(payload::text)) < 8000 AND count(*) > 0 FROM alerts WHERE length(series) >= 7 AND event = 'opened' AND series NOT IN ('denied', 'approved')",
+        "t",
+    );
+    m.assert_models();
+}

@@ -1,0 +1,94 @@
+//! Who may do what.
+
+use testbed::monitored::{calm_sql, minute, Monitored, EPOCH};
+use testbed::Cluster;
+
+#[test]
+fn an_inserter_inserts_is_judged_and_reads_nothing() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "inserter");
+    m.run("CREATE ROLE till LOGIN; GRANT INSERT ON transactions TO till");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.quiesce();
+    let mut till = cluster.connect_as("till", "inserter");
+    till.batch_execute(&format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({0}, 'denied', 40), ({0}, 'approved', 120)",
+        minute(240)
+    ))
+    .unwrap();
+    m.until("SELECT state FROM incidents", "open");
+    assert_eq!(
+        m.rows("SELECT status, verdict FROM transactions ORDER BY id DESC LIMIT 2"),
+        [["approved", "normal"], ["denied", "critical"]].map(|r| r.map(String::from))
+    );
+    let relations = m.rows(
+        "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass \
+            AND d.objid = c.oid AND d.deptype = 'e' WHERE c.relkind IN ('r', 'v')",
+    );
+    assert!(relations.len() >= 9, "{relations:?}");
+    for r in &relations {
+        let e = till
+            .batch_execute(&format!("SELECT * FROM {}", r[0]))
+            .expect_err(&r[0]);
+        assert_eq!(e.code().unwrap().code(), "42501", "{}", r[0]);
+    }
+    let functions = m.rows(
+        "SELECT p.oid::regprocedure::text, p.proname, \
+                (SELECT coalesce(string_agg('(SELECT NULL::' || format_type(t, NULL) || ')', ', ' ORDER BY i), '') \
+                   FROM unnest(p.proargtypes) WITH ORDINALITY AS u(t, i)) \
+           FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' \
+           JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'cloudwalk_monitor' \
+          WHERE p.prorettype <> 'trigger'::regtype",
+    );
+    assert!(functions.len() >= 15, "{functions:?}");
+    for f in &functions {
+        let e = till
+            .batch_execute(&format!("SELECT {}({})", f[1], f[2]))
+            .expect_err(&f[0]);
+        assert_eq!(e.code().unwrap().code(), "42501", "{}", f[0]);
+    }
+    m.assert_models();
+}
+
+#[test]
+fn reading_operating_and_configuring_are_granted_apart() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "granted");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.run(&format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({0}, 'denied', 40), ({0}, 'approved', 120)",
+        minute(240)
+    ));
+    m.until("SELECT state FROM incidents", "open");
+    m.run(
+        "CREATE ROLE analyst LOGIN; CREATE ROLE operator LOGIN; \
+         GRANT SELECT ON transactions, incidents, alerts, monitors TO analyst; \
+         GRANT EXECUTE ON FUNCTION scored_series, alerts_since, recommend_alert, backtest_monitor TO analyst; \
+         GRANT EXECUTE ON FUNCTION acknowledge_incident, detect_anomalies, run_monitor TO operator",
+    );
+    let mut analyst = cluster.connect_as("analyst", "granted");
+    for q in [
+        "SELECT * FROM incidents",
+        "SELECT * FROM scored_series('1 hour', '2025-07-14 12:01+00')",
+        "SELECT * FROM alerts_since()",
+        "SELECT * FROM recommend_alert('denied', 7, '2025-07-14 12:02+00')",
+        "SELECT * FROM backtest_monitor('transactions', '2025-07-14', '2025-07-15')",
+    ] {
+        assert!(!analyst.query(q, &[]).expect(q).is_empty(), "{q}");
+    }
+    let refused = analyst.batch_execute("SELECT acknowledge_incident(1)");
+    assert_eq!(refused.unwrap_err().code().unwrap().code(), "42501");
+    let mut operator = cluster.connect_as("operator", "granted");
+    operator
+        .batch_execute(
+            "SELECT * FROM detect_anomalies('1 hour', '2025-07-14 12:01+00'); SELECT run_monitor()",
+        )
+        .unwrap();
+    let id = m.number("SELECT id FROM incidents");
+    operator
+        .batch_execute(&format!("SELECT acknowledge_incident({id}, 'on it')"))
+        .unwrap();
+    assert_eq!(m.text("SELECT acknowledged_by FROM incidents"), "operator");
+    let refused = operator.batch_execute("SELECT * FROM transactions");
+    assert_eq!(refused.unwrap_err().code().unwrap().code(), "42501");
+}

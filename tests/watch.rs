@@ -1,0 +1,167 @@
+//! Tables of one's own, watched.
+
+use testbed::monitored::{Monitored, SOON};
+use testbed::Cluster;
+
+const PAYMENTS: &str =
+    "CREATE TABLE payments (id bigserial, created timestamptz NOT NULL, status text, merchant integer, amount numeric);";
+
+/// A calm stretch of raw events, two series columns, one of them NULL at times.
+const CALM: &str = "INSERT INTO payments (created, status, merchant) \
+    SELECT timestamptz '2025-07-14 08:00+00' + make_interval(mins => m, secs => e), 'denied', NULLIF(k, 3) \
+      FROM generate_series(0, 179) m, generate_series(1, 3) k, generate_series(1, 4 + (m + k) % 3) e";
+
+#[test]
+fn raw_events_by_two_columns() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "raw_events");
+    m.run(PAYMENTS);
+    assert_eq!(
+        m.text(
+            "SELECT watch_table('payments', 'created', NULL, '{status,merchant}', name => 'pay')"
+        ),
+        "pay"
+    );
+    let listener = m.listen();
+    m.run(CALM);
+    m.assert_models_of("pay");
+    assert_eq!(m.number("SELECT count(*) FROM alerts"), 0);
+    m.run(
+        "INSERT INTO payments (created, status, merchant) \
+         SELECT '2025-07-14 11:00:30+00', 'denied', k FROM generate_series(1, 2) k, generate_series(1, 5 + 40 * (k - 1))",
+    );
+    m.until(
+        "SELECT string_agg(monitor || ' ' || series || ' ' || (labels->>'merchant'), ';') FROM incidents WHERE state = 'open'",
+        "pay status=denied,merchant=2 2",
+    );
+    assert!(listener.wait_for(1, SOON)[0]
+        .payload
+        .contains("\"monitor\":\"pay\""));
+    m.assert_models_of("pay");
+    assert_eq!(
+        m.rows("SELECT DISTINCT series FROM scored_series('10 minutes', '2025-07-14 11:00+00', 'pay') ORDER BY 1"),
+        [["(total)"], ["status=denied,merchant=(null)"], ["status=denied,merchant=1"], ["status=denied,merchant=2"]]
+    );
+    m.run("UPDATE payments SET status = 'a,b=\"c\"' WHERE created >= '2025-07-14 11:00+00'");
+    m.assert_models_of("pay");
+    m.until(
+        "SELECT count(*) FROM verify_models('pay') WHERE series = 'status=\"a,b=\"\"c\"\"\",merchant=2'",
+        "1",
+    );
+    m.run("DELETE FROM payments WHERE created >= '2025-07-14 10:00+00'");
+    m.assert_models_of("pay");
+    m.run("TRUNCATE payments");
+    m.assert_models_of("pay");
+
+    m.run("SELECT unwatch_table('pay')");
+    m.run(CALM);
+    assert_eq!(m.number("SELECT count(*) FROM monitors"), 1);
+    assert_eq!(
+        m.number("SELECT count(*) FROM pg_trigger WHERE tgrelid = 'payments'::regclass"),
+        0
+    );
+    m.quiesce();
+}
+
+#[test]
+fn watched_in_the_transaction_that_fills_it() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "one_transaction");
+    m.run(&format!(
+        "BEGIN; {PAYMENTS} SELECT watch_table('payments', 'created', NULL, '{{status}}'); {CALM}; COMMIT"
+    ));
+    m.until("SELECT monitors FROM monitor_health", "2");
+    m.assert_models_of("payments");
+    assert_eq!(
+        m.text("SELECT split_part(detail, ' ', 1)::int >= 170 FROM verify_models('payments') WHERE series = 'denied'"),
+        "t"
+    );
+    m.run(
+        "BEGIN; CREATE TABLE other (at timestamptz); SELECT watch_table('other', 'at'); ROLLBACK",
+    );
+    m.assert_models_of("payments");
+    m.run("DROP TABLE payments");
+    m.assert_models();
+}
+
+#[test]
+fn partitions_values_and_zones() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "partitioned");
+    m.run(
+        "CREATE TYPE outcome AS ENUM ('ok', 'bad'); \
+         CREATE TABLE hourly (n bigint, outcome outcome, fraud boolean, at timestamptz) PARTITION BY RANGE (at); \
+         CREATE TABLE hourly_1 PARTITION OF hourly FOR VALUES FROM ('2025-07-01') TO ('2025-07-16'); \
+         CREATE TABLE hourly_2 (extra text, at timestamptz, fraud boolean, outcome outcome, n bigint); \
+         ALTER TABLE hourly_2 DROP COLUMN extra; \
+         ALTER TABLE hourly ATTACH PARTITION hourly_2 FOR VALUES FROM ('2025-07-16') TO ('2025-08-01'); \
+         SELECT watch_table('hourly', 'at', 'n', '{outcome,fraud}', '1 hour', 'per hour', 'America/Sao_Paulo')",
+    );
+    m.run(
+        "INSERT INTO hourly (at, outcome, fraud, n) \
+         SELECT timestamptz '2025-07-02 00:00+00' + make_interval(hours => h), o::outcome, h % 2 = 0, 50 + h % 7 \
+           FROM generate_series(0, 500) h, unnest('{ok,bad}'::text[]) o",
+    );
+    m.assert_models_of("per hour");
+    assert_eq!(
+        m.number(
+            "SELECT count(*) FROM verify_models('per hour') WHERE series LIKE 'outcome=%,fraud=%'"
+        ),
+        4
+    );
+    m.run("INSERT INTO hourly (at, outcome, fraud, n) VALUES ('2025-07-22 21:00+00', 'bad', true, -5)");
+    m.run("DROP TABLE hourly_1");
+    m.quiesce();
+}
+
+#[test]
+fn what_cannot_be_watched() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "unwatchable");
+    m.run(PAYMENTS);
+    m.run("CREATE VIEW seen AS SELECT * FROM payments; CREATE TABLE plain_time (at timestamp, n integer)");
+    m.run("SELECT watch_table('payments', 'created', name => 'taken')");
+    for (call, state) in [
+        ("watch_table(NULL, 'created')", "22004"),
+        ("watch_table('seen', 'created')", "42809"),
+        ("watch_table('payments', 'nowhere')", "42703"),
+        ("watch_table('payments', 'created', 'nowhere')", "42703"),
+        ("watch_table('payments', 'created', 'amount')", "42804"),
+        (
+            "watch_table('payments', 'created', NULL, '{amount}')",
+            "42804",
+        ),
+        ("watch_table('plain_time', 'at')", "42804"),
+        (
+            "watch_table('payments', 'created', bucket => '7 minutes')",
+            "22023",
+        ),
+        (
+            "watch_table('payments', 'created', bucket => '-1 minutes')",
+            "22023",
+        ),
+        (
+            "watch_table('payments', 'created', bucket => '1 month')",
+            "22023",
+        ),
+        (
+            "watch_table('payments', 'created', time_zone => 'Atlantis')",
+            "22023",
+        ),
+        (
+            "watch_table('payments', 'created', name => 'transactions')",
+            "42710",
+        ),
+        (
+            "watch_table('payments', 'created', name => 'taken')",
+            "42710",
+        ),
+        ("unwatch_table('nowhere')", "42704"),
+        ("unwatch_table('transactions')", "42704"),
+    ] {
+        let e = m.refused(&format!("SELECT {call}"));
+        assert_eq!(e.code().code(), state, "{call}: {e:?}");
+        assert!(e.detail().is_some() && e.hint().is_some(), "{call}: {e:?}");
+    }
+    assert_eq!(m.number("SELECT count(*) FROM watched"), 1);
+}
