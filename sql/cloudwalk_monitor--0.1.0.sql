@@ -594,9 +594,11 @@ COMMENT ON COLUMN monitor_health.queue_usage IS 'How full the server''s notifica
 
 -- ---------------------------------------------------------------------------------------------------
 -- Rights: whoever may insert into a watched table needs nothing here; nobody else may do anything until
--- the owner grants it. Reading: SELECT on incidents, alerts, transactions, EXECUTE on scored_series and
--- alerts_since. Operating: EXECUTE on acknowledge_incident, detect_anomalies, run_monitor. Configuring:
--- the owner.
+-- the owner grants it.
+-- Reading: SELECT on incidents, alerts, monitors, transactions; EXECUTE on scored_series, alerts_since,
+-- recommend_alert, backtest_monitor; for monitor_health and monitor_stats SELECT on them and EXECUTE on
+-- read_stats, since a view runs its functions as whoever reads it.
+-- Operating: EXECUTE on acknowledge_incident, detect_anomalies, run_monitor. Configuring: the owner.
 -- ---------------------------------------------------------------------------------------------------
 DO $$
 DECLARE

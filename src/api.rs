@@ -502,6 +502,14 @@ fn read_recommendation(
 #[pg_extern(sql = false)]
 fn record_acknowledgement(id: Option<i64>, note: Option<&str>, actor: Option<&str>) -> i64 {
     let id = id.unwrap_or_else(|| refuse_null("id"));
+    if !may_write() {
+        raise(
+            PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            "an incident cannot be acknowledged in a read-only transaction".into(),
+            "It is recorded in alerts.".into(),
+            "Acknowledge it on the primary.",
+        );
+    }
     store::append_lock();
     let Some(incident) = store::incident(id) else {
         raise(

@@ -106,7 +106,7 @@ fn rust_functions() -> BTreeMap<String, (Signature, bool)> {
         };
         let nullable = rust_arguments
             .iter()
-            .all(|a| a.starts_with("Option<") || a == "bool");
+            .all(|a| a.starts_with("Option<"));
         found.insert(
             head[..open].trim().to_string(),
             (

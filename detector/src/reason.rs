@@ -132,19 +132,27 @@ pub fn reason(series: &str, input: &ReasonInput, pace: Pace) -> String {
         ),
         _ if input.span > 1 => format!(
             "{series} {} in {time}, {}{}",
-            count(input.span_observed),
+            count(input.span_observed.round()),
             expected(input.span_expected),
             percent(input.span_observed, input.span_expected),
         ),
         _ => format!(
-            "{series} {} in {time}, {} ({} to {}){}",
+            "{series} {} in {time}, {}{}{}",
             count(input.observed),
             expected(input.expected),
-            // Counts are whole: a bound that was widened to the expectation says no more than this.
-            count(input.lower.ceil()),
-            count(input.upper.floor()),
+            range(input.lower, input.upper),
             percent(input.observed, input.expected),
         ),
+    }
+}
+
+/// ` (1 to 14)`: the whole counts that would be normal; nothing where none would be.
+fn range(lower: f64, upper: f64) -> String {
+    let (least, most) = (lower.ceil(), upper.floor());
+    if least <= most {
+        format!(" ({} to {})", count(least), count(most))
+    } else {
+        String::new()
     }
 }
 

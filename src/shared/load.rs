@@ -132,6 +132,8 @@ impl Segment {
             m.seen.taken_at = now;
         }
         cell.newest.store(loaded.newest, Ordering::Release);
+        // Rows of the newest bucket may still be coming, whatever the clock says.
+        cell.touched_at.fetch_max(now, Ordering::AcqRel);
         for l in &loaded.series {
             let s = w.slot(l.slot);
             s.series = l.series;

@@ -105,53 +105,75 @@ fn stored_handle(extension: u32) -> Option<pg_sys::dsm_handle> {
         .flatten()
 }
 
-fn find(extension: u32) -> Option<Segment> {
-    let handle = stored_handle(extension)?;
+/// What the stored handle leads to.
+enum Found {
+    Nothing,
+    Ours(Segment),
+    /// Made by a library with another layout: neither read nor replaced, since its users go on with it.
+    Foreign,
+}
+
+fn find(extension: u32) -> Found {
+    let Some(handle) = stored_handle(extension) else {
+        return Found::Nothing;
+    };
     // SAFETY: attaching an unknown handle answers NULL; the mapping is pinned before it is used.
     unsafe {
         let mut dsm = pg_sys::dsm_find_mapping(handle);
         if dsm.is_null() {
             dsm = pg_sys::dsm_attach(handle);
             if dsm.is_null() {
-                return None;
+                return Found::Nothing;
             }
             pg_sys::dsm_pin_mapping(dsm);
-        }
-        if pg_sys::dsm_segment_map_length(dsm) < std::mem::size_of::<Header>() {
-            return None;
         }
         let segment = Segment {
             base: pg_sys::dsm_segment_address(dsm).cast(),
             handle,
         };
+        // The first fields, up to the layout, are the same in every layout.
         let h = segment.header();
-        let ours = h.magic.load(Ordering::Acquire) == MAGIC
-            && h.layout == LAYOUT
-            && h.database == pg_sys::MyDatabaseId.to_u32()
-            && h.extension == extension;
-        if !ours {
-            return None;
+        if h.magic.load(Ordering::Acquire) != MAGIC {
+            return Found::Nothing;
+        }
+        if h.layout != LAYOUT {
+            return Found::Foreign;
+        }
+        if h.database != pg_sys::MyDatabaseId.to_u32() || h.extension != extension {
+            return Found::Nothing;
         }
         pg_sys::LWLockRegisterTranche(h.tranche, c"CloudwalkMonitor".as_ptr());
-        Some(segment)
+        Found::Ours(segment)
     }
 }
 
 fn find_or_create(extension: u32) -> Option<Segment> {
-    if let Some(s) = find(extension) {
-        return Some(s);
+    match find(extension) {
+        Found::Ours(s) => return Some(s),
+        Found::Foreign => return foreign(),
+        Found::Nothing => {}
     }
     let tag = tag(extension);
     // SAFETY: the lock is released below, and by the transaction's end if an error comes first.
     unsafe {
         pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, false, false);
         let segment = match find(extension) {
-            Some(s) => Some(s),
-            None => create(extension),
+            Found::Ours(s) => Some(s),
+            Found::Foreign => foreign(),
+            Found::Nothing => create(extension),
         };
         pg_sys::LockRelease(&tag, pg_sys::ExclusiveLock as i32, false);
         segment
     }
+}
+
+fn foreign() -> Option<Segment> {
+    fault::once(
+        "the library was exchanged under a running server",
+        "The shared memory of the models was laid out by another version. Restart the server."
+            .into(),
+    );
+    None
 }
 
 /// Creates the segment. A smaller one is tried where the machine has not enough shared memory.
