@@ -11,11 +11,13 @@
 //! - A `\watch` is run once.
 //!
 //! What is compared: words, whatever the spaces and the length of rulers. Process ids, and the numbers of alerts
-//! and incidents (in columns of the names in `NUMBERED`, and in payloads), count as equal.
+//! and incidents (in columns of the names in `NUMBERED`, and in payloads), count as equal. A notification may come
+//! before or after what else a block prints.
 //!
 //! `README_ACCEPT=1 cargo test -p testbed --test readme` writes what was printed into README.md instead.
 
 use std::fs;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -104,7 +106,8 @@ fn blocks(lines: &[&str]) -> Vec<Block> {
 
 /// The text without what may differ from run to run.
 fn normal(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
+    let is_notification = |l: &&str| l.starts_with("Asynchronous notification");
+    let (heard, lines): (Vec<&str>, Vec<&str>) = text.lines().partition(is_notification);
     let mut out = String::new();
     let mut numbered: Vec<bool> = Vec::new();
     for (i, line) in lines.iter().enumerate() {
@@ -132,6 +135,10 @@ fn normal(text: &str) -> String {
             })
             .collect();
         out.push_str(masked.join(" | ").trim_end());
+        out.push('\n');
+    }
+    for line in heard {
+        out.push_str(line.trim_end());
         out.push('\n');
     }
     for mark in ["PID ", "\"alert\":", "\"incident\":"] {
@@ -207,7 +214,7 @@ impl Stage {
         monitored.quiesce();
     }
 
-    /// What psql prints of a block: its output, then its notices and errors.
+    /// What psql prints of a block, notices and errors included.
     fn run(&self, block: &Block) -> String {
         let (cluster, database) = self.place(&block.database);
         let publisher = format!(
@@ -226,21 +233,32 @@ impl Stage {
             .collect();
         let file = self.directory.path().join("block.sql");
         fs::write(&file, script).expect("the block can be written");
-        let output = cluster
+        // Both of psql's outputs into one file: it flushes what it has printed before it reports an error.
+        let printed = tempfile::tempfile().expect("a temporary file");
+        let out = printed.try_clone().expect("a file can be shared");
+        let err = printed.try_clone().expect("a file can be shared");
+        cluster
             .tool("psql")
             .args(["--no-psqlrc", "--dbname", database, "--file"])
             .arg(&file)
             .current_dir(self.directory.path())
-            .output()
+            .stdout(out)
+            .stderr(err)
+            .status()
             .expect("psql runs");
+        let mut text = String::new();
+        let mut printed = printed;
+        printed.rewind().expect("a file can be read again");
+        printed.read_to_string(&mut text).expect("psql prints text");
         let place = format!("psql:{}:", file.display());
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().map(|line| match line.strip_prefix(&place) {
-            Some(rest) => rest.split_once(": ").map_or(rest, |(_, message)| message),
-            None => line,
-        });
-        let printed = String::from_utf8_lossy(&output.stdout);
-        let lines: Vec<&str> = printed.lines().chain(said).map(str::trim_end).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .map(|line| match line.strip_prefix(&place) {
+                Some(rest) => rest.split_once(": ").map_or(rest, |(_, message)| message),
+                None => line,
+            })
+            .map(str::trim_end)
+            .collect();
         lines.join("\n").trim_end().to_owned()
     }
 }

@@ -104,9 +104,7 @@ fn rust_functions() -> BTreeMap<String, (Signature, bool)> {
                 .collect(),
             Some(r) => vec![sql_type(r).to_string()],
         };
-        let nullable = rust_arguments
-            .iter()
-            .all(|a| a.starts_with("Option<"));
+        let nullable = rust_arguments.iter().all(|a| a.starts_with("Option<"));
         found.insert(
             head[..open].trim().to_string(),
             (
