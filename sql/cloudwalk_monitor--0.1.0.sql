@@ -232,7 +232,7 @@ COMMENT ON FUNCTION record_row() IS 'AFTER ROW trigger: remembers what was reall
 CREATE FUNCTION record_truncate() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'record_truncate_wrapper';
 COMMENT ON FUNCTION record_truncate() IS 'AFTER TRUNCATE trigger: the models must be folded again.';
 CREATE FUNCTION rules_changed() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'rules_changed_wrapper';
-COMMENT ON FUNCTION rules_changed() IS 'AFTER trigger on rules: has the worker read them at commit.';
+COMMENT ON FUNCTION rules_changed() IS 'AFTER trigger on rules and watched: has the worker read them at commit.';
 
 -- Arguments: number of the monitor, bucket in microseconds, time zone, time column, value column, series columns.
 CREATE TRIGGER cloudwalk_monitor_judge BEFORE INSERT ON transactions
@@ -242,6 +242,8 @@ CREATE TRIGGER cloudwalk_monitor_record AFTER INSERT OR UPDATE OR DELETE ON tran
 CREATE TRIGGER cloudwalk_monitor_truncate AFTER TRUNCATE ON transactions
   FOR EACH STATEMENT EXECUTE FUNCTION record_truncate('0', '60000000', 'UTC', 'time', 'count', 'status');
 CREATE TRIGGER cloudwalk_monitor_rules AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON rules
+  FOR EACH STATEMENT EXECUTE FUNCTION rules_changed();
+CREATE TRIGGER cloudwalk_monitor_watched AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON watched
   FOR EACH STATEMENT EXECUTE FUNCTION rules_changed();
 ALTER TABLE transactions ENABLE ALWAYS TRIGGER cloudwalk_monitor_judge;
 ALTER TABLE transactions ENABLE ALWAYS TRIGGER cloudwalk_monitor_record;
@@ -348,7 +350,6 @@ BEGIN
   -- Rows that logical replication applies are watched too.
   EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I, ENABLE ALWAYS TRIGGER %I', source,
                  'cloudwalk_monitor_record_' || monitor, 'cloudwalk_monitor_truncate_' || monitor);
-  PERFORM @extschema@.start_monitor(monitor);
   RETURN label;
 END
 $$;
@@ -381,9 +382,9 @@ $$;
 COMMENT ON FUNCTION unwatch_table(text) IS
   'Ends watching a table: drops its triggers, rules and snapshots; alerts stay. Raises undefined_object.';
 
-CREATE FUNCTION start_monitor(monitor integer) RETURNS void
-LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'start_monitor_wrapper';
-COMMENT ON FUNCTION start_monitor(integer) IS 'Has the worker load a new monitor once this transaction commits. Called by watch_table.';
+CREATE FUNCTION start_monitor() RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'start_monitor_wrapper';
+COMMENT ON FUNCTION start_monitor() IS 'Starts the worker where none runs, and has it look for monitors and rules once this transaction commits.';
 
 CREATE FUNCTION set_rule(monitor text, series text, direction text DEFAULT NULL,
                          warn_above float8 DEFAULT NULL, critical_above float8 DEFAULT NULL,
@@ -614,4 +615,4 @@ END
 $$;
 
 -- Starts the worker, so that the first insert is judged already.
-SELECT start_monitor(0);
+SELECT start_monitor();

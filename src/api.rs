@@ -607,7 +607,7 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
 
 /// Has the worker look for monitors and rules once this commits.
 #[pg_extern(sql = false)]
-fn start_monitor(_monitor: i32) {
+fn start_monitor() {
     if segment().is_some() {
         overlay::with(|o| o.rules_changed());
     }
@@ -639,6 +639,7 @@ fn verify_models(
         )]);
     };
     if place.needs_load() {
+        worker::wake(place.segment);
         return TableIterator::new(vec![(
             key::TOTAL.to_string(),
             None,

@@ -146,10 +146,15 @@ impl<'a> Monitored<'a> {
 
     /// The same for another monitor.
     pub fn assert_models_of(&mut self, monitor: &str) {
-        self.quiesce();
-        let rows = self.rows(&format!(
-            "SELECT series, sealed_at, same, detail FROM verify_models('{monitor}')"
-        ));
+        // The worker may just have learned of the monitor, or of rows that it has to fold first.
+        let rows = eventually(SOON, || {
+            self.quiesce();
+            let rows = self.rows(&format!(
+                "SELECT series, sealed_at, same, detail FROM verify_models('{monitor}')"
+            ));
+            let waiting = rows.iter().any(|r| r[3].contains("wait to be loaded"));
+            (!waiting).then_some(rows)
+        });
         assert!(!rows.is_empty(), "nothing was compared");
         let mut wrong = String::new();
         for r in rows.iter().filter(|r| r[2] != "t") {
