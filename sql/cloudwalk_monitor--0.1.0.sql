@@ -472,6 +472,18 @@ $$;
 COMMENT ON FUNCTION detect_anomalies(interval, timestamptz, text) IS
   'The anomalous buckets of the window; records and announces incidents that are not recorded yet and lie within alert_horizon. Called again it returns the same and records nothing. Reads the watched table, snapshots and alerts, writes alerts; on a standby and in a read-only transaction it writes nothing.';
 
+CREATE FUNCTION read_chart(series text, "window" interval, until timestamptz, monitor text, width integer, height integer)
+RETURNS SETOF text LANGUAGE c AS 'MODULE_PATHNAME', 'read_chart_wrapper';
+COMMENT ON FUNCTION read_chart(text, interval, timestamptz, text, integer, integer) IS 'What chart_series is made of.';
+
+CREATE FUNCTION chart_series(series text DEFAULT 'approved', "window" interval DEFAULT '2 hours', until timestamptz DEFAULT now(),
+                             monitor text DEFAULT 'transactions', width integer DEFAULT 100, height integer DEFAULT 16)
+RETURNS SETOF text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+  SELECT read_chart($1, $2, $3, $4, $5, $6);
+$$;
+COMMENT ON FUNCTION chart_series(text, interval, timestamptz, text, integer, integer) IS
+  'Draws a series against its expected band, one row a line, with its incidents marked; times are in the session''s time zone. Try \pset tuples_only and \watch 5. Reads the watched table and snapshots, writes nothing. Raises undefined_object, invalid_parameter_value.';
+
 CREATE FUNCTION read_backtest(monitor text, since timestamptz, until timestamptz, sensitivity real)
 RETURNS TABLE (series text, direction smallint, severity text, opened_at timestamptz, last_seen_at timestamptz,
                resolved_at timestamptz, peak_observed float8, peak_expected float8, peak_score real, buckets integer, reason text)

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use detector::{reason, score, Bounds, Judgement, Limits, ReasonInput, Verdict};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
-use pgrx::iter::TableIterator;
+use pgrx::iter::{SetOfIterator, TableIterator};
 use pgrx::prelude::*;
 use pgrx::JsonB;
 
@@ -147,6 +147,78 @@ type SeriesRow = (
     Option<String>,
 );
 
+/// A reading of a fold, under the name and the rule of its series.
+struct Seen {
+    label: String,
+    out: Scored,
+}
+
+/// Whether no row of a bucket is waited for any more.
+fn is_complete(m: &Monitor, bucket: i64, lateness: i64, now: i64) -> bool {
+    m.calendar.start(bucket + 1).saturating_add(lateness) <= now
+}
+
+impl Seen {
+    fn new(m: &Monitor, rules: &[Rule], shown: &Shown, lateness: i64, now: i64) -> Seen {
+        let complete = is_complete(m, shown.at.bucket, lateness, now);
+        let label = shown
+            .series
+            .map_or(key::TOTAL.to_string(), |f| m.label(&f.key));
+        let ruled = rules
+            .iter()
+            .find(|r| r.series == key::TOTAL)
+            .and_then(|r| r.direction);
+        // The total speaks for silence only, unless a rule says otherwise.
+        let (limits, direction, counts) = match shown.series {
+            Some(f) => (f.limits, f.direction, complete),
+            None => (
+                Limits::NONE,
+                ruled.unwrap_or(Direction::Low),
+                complete && (shown.observed == 0.0 || ruled.is_some()),
+            ),
+        };
+        let eye = Eye {
+            label: &label,
+            limits,
+            direction,
+            pace: m.calendar.pace(),
+        };
+        let mut out = eye.look(shown.before, &shown.judgement, shown.observed, counts);
+        if shown.series.is_none() && ruled.is_none() {
+            out.bounds = out.bounds.map(|b| Bounds {
+                lower: b.lower.min(1.0),
+                upper: b.upper,
+            });
+        }
+        Seen { label, out }
+    }
+}
+
+/// The stretch that a window and its end mean.
+fn asked_stretch(
+    m: &Monitor,
+    window: Option<Interval>,
+    until: Option<TimestampWithTimeZone>,
+    now: i64,
+) -> Stretch {
+    let window = window.unwrap_or_else(|| refuse_null("window"));
+    let until = store::micros(until.unwrap_or_else(|| refuse_null("until")));
+    let span = span_us(&window);
+    if span <= 0 {
+        raise(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "window must be longer than nothing".into(),
+            "It reaches back from until.".into(),
+            "Give for example '1 hour'.",
+        );
+    }
+    let until = until.clamp(
+        i64::MIN / 4,
+        now.saturating_add(settings::future_tolerance()),
+    );
+    stretch(m, until.saturating_sub(span), until)
+}
+
 /// The stretch of buckets a call is about.
 struct Stretch {
     from: i64,
@@ -229,89 +301,36 @@ fn read_series(
         name!(reason, Option<String>),
     ),
 > {
-    let window = window.unwrap_or_else(|| refuse_null("window"));
-    let until = store::micros(until.unwrap_or_else(|| refuse_null("until")));
     let monitor = monitor.unwrap_or_else(|| refuse_null("monitor"));
-    let span = span_us(&window);
-    if span <= 0 {
-        raise(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "window must be longer than nothing".into(),
-            "It reaches back from until.".into(),
-            "Give for example '1 hour'.",
-        );
-    }
     let m = store::monitor_by_name(monitor);
     let rules = store::rules(&m.name);
     let now = calendar::now();
-    let until = until.clamp(
-        i64::MIN / 4,
-        now.saturating_add(settings::future_tolerance()),
-    );
-    let s = stretch(&m, until.saturating_sub(span), until);
+    let s = asked_stretch(&m, window, until, now);
     let lateness = settings::lateness();
     let cal = &m.calendar;
-    let complete = |b: i64| cal.start(b + 1).saturating_add(lateness) <= now;
     let mut rows: Vec<SeriesRow> = Vec::new();
-    let total_rule = rules.iter().find(|r| r.series == key::TOTAL).cloned();
     let mut show = |shown: Shown| {
-        let at = shown.at.bucket;
-        let (label, labels, out) = match shown.series {
-            Some(f) => {
-                let label = m.label(&f.key);
-                if series.is_some_and(|s| s != label) {
-                    return;
-                }
-                let eye = Eye {
-                    label: &label,
-                    limits: f.limits,
-                    direction: f.direction,
-                    pace: cal.pace(),
-                };
-                let out = eye.look(shown.before, &shown.judgement, shown.observed, complete(at));
-                let labels = key::labels(&f.key, &m.series_columns);
-                (label, labels, out)
-            }
-            None => {
-                if series.is_some_and(|s| s != key::TOTAL) {
-                    return;
-                }
-                let ruled = total_rule.as_ref().and_then(|r| r.direction);
-                let silent = shown.observed == 0.0;
-                let eye = Eye {
-                    label: key::TOTAL,
-                    limits: Limits::NONE,
-                    direction: ruled.unwrap_or(Direction::Low),
-                    pace: cal.pace(),
-                };
-                let mut out = eye.look(
-                    shown.before,
-                    &shown.judgement,
-                    shown.observed,
-                    complete(at) && (silent || ruled.is_some()),
-                );
-                if ruled.is_none() {
-                    out.bounds = out.bounds.map(|b| Bounds {
-                        lower: b.lower.min(1.0),
-                        upper: b.upper,
-                    });
-                }
-                (key::TOTAL.to_string(), serde_json::json!({}), out)
-            }
+        let seen = Seen::new(&m, &rules, &shown, lateness, now);
+        if series.is_some_and(|wanted| wanted != seen.label) {
+            return;
+        }
+        let labels = match shown.series {
+            Some(f) => key::labels(&f.key, &m.series_columns),
+            None => serde_json::json!({}),
         };
         rows.push((
             m.name.clone(),
-            label,
+            seen.label,
             JsonB(labels),
-            store::timestamp(cal.start(at)),
+            store::timestamp(cal.start(shown.at.bucket)),
             Some(shown.observed),
             Some(shown.judgement.expected),
-            out.bounds.map(|b| b.lower),
-            out.bounds.map(|b| b.upper),
-            out.score as f32,
+            seen.out.bounds.map(|b| b.lower),
+            seen.out.bounds.map(|b| b.upper),
+            seen.out.score as f32,
             i16::from(shown.judgement.direction),
-            verdict_name(out.verdict).into(),
-            out.reason,
+            verdict_name(seen.out.verdict).into(),
+            seen.out.reason,
         ));
     };
     let fold = fold_stretch(&m, &rules, &s, &mut show);
@@ -320,7 +339,9 @@ fn read_series(
             .into_iter()
             .filter(|w| {
                 let i = &w.incident;
-                i.opened <= s.to && i.last_seen >= s.from && (i.direction > 0 || complete(i.opened))
+                i.opened <= s.to
+                    && i.last_seen >= s.from
+                    && (i.direction > 0 || is_complete(&m, i.opened, lateness, now))
             })
             .collect();
         if !wanted.is_empty() {
@@ -339,6 +360,138 @@ fn read_series(
         }
     }
     TableIterator::new(rows)
+}
+
+/// A series against its band, as lines of text.
+#[pg_extern(sql = false)]
+fn read_chart(
+    series: Option<&str>,
+    window: Option<Interval>,
+    until: Option<TimestampWithTimeZone>,
+    monitor: Option<&str>,
+    width: Option<i32>,
+    height: Option<i32>,
+) -> SetOfIterator<'static, String> {
+    let series = series.unwrap_or_else(|| refuse_null("series"));
+    let monitor = monitor.unwrap_or_else(|| refuse_null("monitor"));
+    let (width, height) = (width.unwrap_or(100), height.unwrap_or(20));
+    let fits = |v: i32, least: usize, most: usize| (least..=most).contains(&(v.max(0) as usize));
+    if !fits(width, chart::LEAST.0, chart::MOST.0) || !fits(height, chart::LEAST.1, chart::MOST.1) {
+        raise(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("a chart of {width} by {height} cannot be drawn"),
+            format!(
+                "Width is {} to {}, height {} to {}.",
+                chart::LEAST.0,
+                chart::MOST.0,
+                chart::LEAST.1,
+                chart::MOST.1
+            ),
+            "Give the width and height of your terminal.",
+        );
+    }
+    let m = store::monitor_by_name(monitor);
+    let cal = &m.calendar;
+    let rules = store::rules(&m.name);
+    let now = calendar::now();
+    let s = asked_stretch(&m, window, until, now);
+    let lateness = settings::lateness();
+    let mut points: Vec<(i64, chart::Point)> = Vec::new();
+    let mut known = series == key::TOTAL;
+    let mut last = String::new();
+    let mut show = |shown: Shown| {
+        let seen = Seen::new(&m, &rules, &shown, lateness, now);
+        if seen.label != series {
+            return;
+        }
+        known = true;
+        let band = seen.out.bounds;
+        last = format!(
+            ", last {} of {:.1}{}",
+            shown.observed,
+            shown.judgement.expected,
+            band.map_or(String::new(), |b| format!(
+                " ({} to {})",
+                b.lower.ceil(),
+                b.upper.floor()
+            ))
+        );
+        points.push((
+            shown.at.bucket,
+            chart::Point {
+                observed: Some(shown.observed),
+                band: band.map(|b| (b.lower, b.upper)),
+                anomalous: seen.out.verdict >= Verdict::Warning,
+                incident: false,
+            },
+        ));
+    };
+    let fold = fold_stretch(&m, &rules, &s, &mut show);
+    let known = known || fold.series.iter().any(|f| m.label(&f.key) == series);
+    if !known {
+        raise(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            format!("series \"{}\" does not exist", reconcile::cut(series, 200)),
+            format!(
+                "Monitor \"{}\" has no row of it up to the end of the window.",
+                m.name
+            ),
+            "SELECT DISTINCT series FROM scored_series() shows the names.",
+        );
+    }
+    let mut incidents = 0;
+    for w in reconcile::wanted_of_fold(&m, &rules, &fold) {
+        let i = &w.incident;
+        if w.muted || w.series != series || i.opened > s.to || i.resolved < s.from {
+            continue;
+        }
+        incidents += 1;
+        for (bucket, p) in &mut points {
+            p.incident |= (i.opened..=i.resolved).contains(bucket);
+        }
+    }
+    // Buckets without data are gaps.
+    let mut all: Vec<chart::Point> = Vec::new();
+    let first = points.first().map_or(s.from, |(b, _)| *b);
+    for (bucket, p) in &points {
+        let missing = (bucket - first).max(0) as usize;
+        all.resize(
+            missing.max(all.len()),
+            chart::Point {
+                observed: None,
+                band: None,
+                anomalous: false,
+                incident: false,
+            },
+        );
+        all.push(*p);
+    }
+    const DAY_US: i64 = 86_400_000_000;
+    let long = cal.start(s.to).saturating_sub(cal.start(s.from)) > DAY_US + DAY_US / 8;
+    let name = |n: usize| {
+        let pattern = if long { "DD Mon" } else { "HH24:MI" };
+        store::shown_time(cal.start(first + n as i64), pattern)
+    };
+    let span = |b: i64| store::shown_time(cal.start(b), "YYYY-MM-DD HH24:MI");
+    let end = points.last().map_or(s.to, |(b, _)| *b);
+    let lines = chart::Chart {
+        title: format!(
+            "{series}, {} to {}{last}, {incidents} {}",
+            span(first),
+            span(end + 1),
+            if incidents == 1 {
+                "incident"
+            } else {
+                "incidents"
+            }
+        ),
+        points: &all,
+        name: &name,
+        width: width as usize,
+        height: height as usize,
+    }
+    .draw();
+    SetOfIterator::new(lines)
 }
 
 /// The incidents of a stretch, as the live path would have opened them.

@@ -102,6 +102,10 @@ fn rust_functions() -> BTreeMap<String, (Signature, bool)> {
                     sql_type(t.trim()).to_string()
                 })
                 .collect(),
+            Some(r) if r.starts_with("SetOfIterator") => {
+                let inner = r.split_once(',').unwrap().1;
+                vec![sql_type(inner.trim().trim_end_matches('>')).to_string()]
+            }
             Some(r) => vec![sql_type(r).to_string()],
         };
         let nullable = rust_arguments.iter().all(|a| a.starts_with("Option<"));
