@@ -10,7 +10,7 @@
 //! - `<!-- await -->`: the next block is run until it prints what is shown.
 //! - A `\watch` is run once.
 //!
-//! What is compared: words, whatever the spaces and the length of rulers. Process ids, and the numbers of alerts
+//! What is compared: words, whatever the spaces, blank lines and the length of rulers. Process ids, and the numbers of alerts
 //! and incidents (in columns of the names in `NUMBERED`, and in payloads), count as equal. A notification may come
 //! before or after what else a block prints.
 //!
@@ -118,7 +118,7 @@ fn normal(text: &str) -> String {
         } else if line.starts_with('(') || line.is_empty() {
             numbered.clear();
         }
-        if is_ruler(line) {
+        if is_ruler(line) || line.is_empty() {
             continue;
         }
         let masked: Vec<String> = cells
@@ -317,6 +317,9 @@ fn what_may_differ_is_not_compared() {
         " id | event  | n\n----+--------+---\n  7 | opened | 5\n(1 row)\n\nPID 12.\n{\"alert\":7}";
     let two = " id  | event  | n\n-----+--------+---\n 123 | opened | 5\n(1 row)\n\nPID 345.\n{\"alert\":88}";
     assert_eq!(normal(one), normal(two));
+    let heard = "Asynchronous notification \"a\"\n";
+    let (early, late) = (format!("{heard}{one}"), format!("{one}\n\n{heard}"));
+    assert_eq!(normal(&early), normal(&late));
     assert_ne!(normal(one), normal(&two.replace("| 5", "| 6")));
     assert_ne!(normal(one), normal(&two.replace("opened", "closed")));
 }

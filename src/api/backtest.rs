@@ -1,0 +1,81 @@
+//! `backtest_monitor`.
+
+use detector::{reason, score, ReasonInput};
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::iter::TableIterator;
+use pgrx::prelude::*;
+
+use super::look::{fold_stretch, stretch};
+use super::{refuse_null, severity_name};
+use crate::fault::raise;
+use crate::{reconcile, store};
+
+/// The incidents of a stretch, as the live path would have opened them.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn read_backtest(
+    monitor: Option<&str>,
+    since: Option<TimestampWithTimeZone>,
+    until: Option<TimestampWithTimeZone>,
+    sensitivity: Option<f32>,
+) -> TableIterator<
+    'static,
+    (
+        name!(series, String),
+        name!(direction, i16),
+        name!(severity, String),
+        name!(opened_at, TimestampWithTimeZone),
+        name!(last_seen_at, TimestampWithTimeZone),
+        name!(resolved_at, Option<TimestampWithTimeZone>),
+        name!(peak_observed, f64),
+        name!(peak_expected, f64),
+        name!(peak_score, f32),
+        name!(buckets, i32),
+        name!(reason, String),
+    ),
+> {
+    let m = store::monitor_by_name(monitor.unwrap_or_else(|| refuse_null("monitor")));
+    let since = store::micros(since.unwrap_or_else(|| refuse_null("since")));
+    let until = store::micros(until.unwrap_or_else(|| refuse_null("until")));
+    if sensitivity.is_some() {
+        raise(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "sensitivity cannot be given yet".into(),
+            "The threshold is built in.".into(),
+            "Leave it out, or pass NULL.",
+        );
+    }
+    if until <= since {
+        raise(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "until must be later than since".into(),
+            "They bound the stretch that is folded.".into(),
+            "Exchange them.",
+        );
+    }
+    let rules = store::rules(&m.name);
+    let s = stretch(&m, since.max(i64::MIN / 4), until.min(i64::MAX / 4));
+    let fold = fold_stretch(&m, &rules, &s, &mut |_| {});
+    let cal = &m.calendar;
+    let rows: Vec<_> = reconcile::wanted_of_fold(&m, &rules, &fold)
+        .into_iter()
+        .filter(|w| !w.muted && w.incident.opened >= s.from && w.incident.opened <= s.to)
+        .map(|w| {
+            let i = w.incident;
+            (
+                w.series.clone(),
+                i16::from(i.direction),
+                severity_name(i.severity).to_string(),
+                store::timestamp(cal.start(i.opened)),
+                store::timestamp(cal.start(i.last_seen)),
+                (!i.is_open()).then(|| store::timestamp(cal.start(i.resolved))),
+                i.peak_observed,
+                i.peak_expected,
+                score(i.peak_surprise) as f32,
+                i.buckets as i32,
+                reason(&w.series, &ReasonInput::from(&i), cal.pace()),
+            )
+        })
+        .collect();
+    TableIterator::new(rows)
+}

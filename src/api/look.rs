@@ -1,0 +1,216 @@
+//! How a reading of a fold is shown: its name, verdict, bounds and reason; and which buckets a call is about.
+
+use detector::{reason, Bounds, Judgement, Limits, ReasonInput, Verdict};
+use pgrx::datum::{Interval, TimestampWithTimeZone};
+use pgrx::prelude::*;
+
+use super::{refuse_null, span_us};
+use crate::fault::raise;
+use crate::fold::{Fold, Shown};
+use crate::monitor::{follows_clock, Monitor, Rule};
+use crate::overlay::opinion;
+use crate::shared::Direction;
+use crate::{calendar, key, round, settings, store};
+
+/// The bounds that belong to a verdict: a side that may not alert is open.
+fn bounds(stat: Bounds, limits: &Limits, direction: Direction) -> Bounds {
+    let open = Bounds {
+        lower: if direction.allows(-1) {
+            stat.lower
+        } else {
+            0.0
+        },
+        upper: if direction.allows(1) {
+            stat.upper
+        } else {
+            f64::INFINITY
+        },
+    };
+    limits.narrow(open)
+}
+
+/// How a series is looked at: its name and rule.
+pub(super) struct Eye<'a> {
+    pub(super) label: &'a str,
+    pub(super) limits: Limits,
+    pub(super) direction: Direction,
+    pub(super) pace: detector::Pace,
+}
+
+/// A reading as the reading functions show it.
+pub(super) struct Scored {
+    pub(super) verdict: Verdict,
+    pub(super) score: f64,
+    pub(super) bounds: Option<Bounds>,
+    pub(super) reason: Option<String>,
+}
+
+impl Eye<'_> {
+    pub(super) fn look(
+        &self,
+        before: &detector::Series,
+        j: &Judgement,
+        x: f64,
+        complete: bool,
+    ) -> Scored {
+        let o = opinion(j, &self.limits, self.direction, x, complete);
+        if j.learning {
+            let seen = before.readings().min(30);
+            let reason = self
+                .limit_reason(j, x)
+                .unwrap_or_else(|| format!("learning: {seen} of 30 buckets seen"));
+            return Scored {
+                verdict: o.verdict,
+                score: 0.0,
+                bounds: None,
+                reason: Some(reason),
+            };
+        }
+        let stat = before.bounds();
+        let reason = (o.verdict >= Verdict::Warning).then(|| {
+            self.limit_reason(j, x)
+                .filter(|_| j.verdict() < o.verdict || !self.direction.allows(j.direction))
+                .unwrap_or_else(|| reason(self.label, &ReasonInput::from((j, stat, x)), self.pace))
+        });
+        Scored {
+            verdict: o.verdict,
+            score: o.score.unwrap_or(0.0),
+            bounds: Some(bounds(stat, &self.limits, self.direction)),
+            reason,
+        }
+    }
+
+    fn limit_reason(&self, j: &Judgement, x: f64) -> Option<String> {
+        let broken = self.limits.broken(x)?;
+        let input = ReasonInput::of_limit(x, j.expected, &broken);
+        Some(reason(self.label, &input, self.pace))
+    }
+}
+
+/// A reading of a fold, under the name and the rule of its series.
+pub(super) struct Seen {
+    pub(super) label: String,
+    pub(super) out: Scored,
+}
+
+/// Whether no row of a bucket is waited for any more.
+pub(super) fn is_complete(m: &Monitor, bucket: i64, lateness: i64, now: i64) -> bool {
+    m.calendar.start(bucket + 1).saturating_add(lateness) <= now
+}
+
+impl Seen {
+    pub(super) fn new(m: &Monitor, rules: &[Rule], shown: &Shown, lateness: i64, now: i64) -> Seen {
+        let complete = is_complete(m, shown.at.bucket, lateness, now);
+        let label = shown
+            .series
+            .map_or(key::TOTAL.to_string(), |f| m.label(&f.key));
+        let ruled = rules
+            .iter()
+            .find(|r| r.series == key::TOTAL)
+            .and_then(|r| r.direction);
+        // The total speaks for silence only, unless a rule says otherwise.
+        let (limits, direction, counts) = match shown.series {
+            Some(f) => (f.limits, f.direction, complete),
+            None => (
+                Limits::NONE,
+                ruled.unwrap_or(Direction::Low),
+                complete && (shown.observed == 0.0 || ruled.is_some()),
+            ),
+        };
+        let eye = Eye {
+            label: &label,
+            limits,
+            direction,
+            pace: m.calendar.pace(),
+        };
+        let mut out = eye.look(shown.before, &shown.judgement, shown.observed, counts);
+        if shown.series.is_none() && ruled.is_none() {
+            out.bounds = out.bounds.map(|b| Bounds {
+                lower: b.lower.min(1.0),
+                upper: b.upper,
+            });
+        }
+        Seen { label, out }
+    }
+}
+
+/// The stretch that a window and its end mean.
+pub(super) fn asked_stretch(
+    m: &Monitor,
+    window: Option<Interval>,
+    until: Option<TimestampWithTimeZone>,
+    now: i64,
+) -> Stretch {
+    let window = window.unwrap_or_else(|| refuse_null("window"));
+    let until = store::micros(until.unwrap_or_else(|| refuse_null("until")));
+    let span = span_us(&window);
+    if span <= 0 {
+        raise(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "window must be longer than nothing".into(),
+            "It reaches back from until.".into(),
+            "Give for example '1 hour'.",
+        );
+    }
+    let until = until.clamp(
+        i64::MIN / 4,
+        now.saturating_add(settings::future_tolerance()),
+    );
+    stretch(m, until.saturating_sub(span), until)
+}
+
+/// The stretch of buckets a call is about.
+pub(super) struct Stretch {
+    pub(super) from: i64,
+    pub(super) to: i64,
+}
+
+pub(super) fn stretch(m: &Monitor, since: i64, until: i64) -> Stretch {
+    let w = m.calendar.width;
+    let ceil = |t: i64| -(-t).div_euclid(w);
+    Stretch {
+        from: ceil(since),
+        to: ceil(until) - 1,
+    }
+}
+
+/// Folds a monitor from its newest stored state before a stretch to its end.
+pub(super) fn fold_stretch<'a>(
+    m: &'a Monitor,
+    rules: &'a [Rule],
+    s: &Stretch,
+    show: &mut dyn FnMut(Shown),
+) -> Fold<'a> {
+    let cal = &m.calendar;
+    let mut fold = Fold::new(m, rules);
+    round::resume_stored(m, &mut fold, s.from.saturating_sub(1));
+    fold.show_from = s.from;
+    let from = if fold.sealed == i64::MIN {
+        i64::MIN
+    } else {
+        cal.start(fold.sealed + 1)
+    };
+    let now = calendar::now();
+    let limit = now.saturating_add(settings::future_tolerance());
+    let to = cal
+        .start(s.to.saturating_add(1))
+        .min(limit.saturating_add(1));
+    let mut newest = fold.sealed;
+    store::scan(m, from, to, &mut |(bucket, key, sum, rows)| {
+        newest = newest.max(bucket);
+        fold.add(bucket, key, sum, rows, show);
+    });
+    // Buckets after the last row are silent ones only where the stream keeps up with the clock.
+    let latest = store::newest(m, limit).unwrap_or(i64::MIN);
+    let clock = now.div_euclid(cal.width);
+    let follows = follows_clock(m, latest, now);
+    let end = if latest > s.to {
+        s.to
+    } else if follows {
+        s.to.min(clock)
+    } else {
+        s.to.min(newest)
+    };
+    fold.finish(end, show);
+    fold
+}

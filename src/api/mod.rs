@@ -1,0 +1,67 @@
+//! The functions that SQL calls. Each reads its arguments, asks `fold`, `round` or `store`, and shapes rows.
+//!
+//! `look` is how a reading is shown; `reading`, `chart` and `backtest` read the past, `recommend` asks of a
+//! reading to come, `operate` acknowledges and runs rounds, `verify` and `stats` look at the monitor itself.
+
+mod backtest;
+mod chart;
+mod look;
+mod operate;
+mod reading;
+mod recommend;
+mod stats;
+mod verify;
+
+use detector::Verdict;
+use pgrx::datum::Interval;
+use pgrx::prelude::*;
+
+use crate::fault::raise;
+use crate::shared::{self, Segment};
+use crate::{store, worker};
+
+fn verdict_name(v: Verdict) -> &'static str {
+    match v {
+        Verdict::Learning => "learning",
+        Verdict::Normal => "normal",
+        Verdict::Warning => "warning",
+        Verdict::Critical => "critical",
+    }
+}
+
+fn severity_name(v: u8) -> &'static str {
+    if v == Verdict::Critical as u8 {
+        "critical"
+    } else {
+        "warning"
+    }
+}
+
+fn span_us(i: &Interval) -> i64 {
+    const DAY_US: i64 = 86_400_000_000;
+    i.micros()
+        .saturating_add(i64::from(i.days()).saturating_mul(DAY_US))
+        .saturating_add(i64::from(i.months()).saturating_mul(30 * DAY_US))
+}
+
+fn refuse_null(what: &str) -> ! {
+    raise(
+        PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+        format!("{what} must not be NULL"),
+        "The call has to say what to look at.".into(),
+        "Leave the argument out to get its default.",
+    )
+}
+
+/// Whether this transaction may write.
+fn may_write() -> bool {
+    // SAFETY: reads flags of the transaction.
+    unsafe { !pg_sys::RecoveryInProgress() && !pg_sys::XactReadOnly }
+}
+
+fn segment() -> Option<Segment> {
+    let extension = store::extension()?;
+    let s = shared::attach(extension)?;
+    worker::ensure(s);
+    Some(s)
+}

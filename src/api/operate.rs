@@ -1,0 +1,126 @@
+//! `acknowledge_incident`, `run_monitor`, and the start of the worker.
+
+use std::sync::atomic::Ordering;
+
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::prelude::*;
+
+use super::{may_write, refuse_null, segment};
+use crate::fault::raise;
+use crate::round::{self, Place};
+use crate::{calendar, overlay, shared, store};
+
+/// Records that somebody took an incident on.
+#[pg_extern(sql = false)]
+fn record_acknowledgement(id: Option<i64>, note: Option<&str>, actor: Option<&str>) -> i64 {
+    let id = id.unwrap_or_else(|| refuse_null("id"));
+    if !may_write() {
+        raise(
+            PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            "an incident cannot be acknowledged in a read-only transaction".into(),
+            "It is recorded in alerts.".into(),
+            "Acknowledge it on the primary.",
+        );
+    }
+    store::append_lock();
+    let Some(incident) = store::incident(id) else {
+        raise(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            format!("incident {id} does not exist"),
+            "An incident has the id of its opened alert.".into(),
+            "See the view incidents.",
+        )
+    };
+    if incident.state != "open" && incident.state != "acknowledged" {
+        raise(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("incident {id} is {}", incident.state),
+            "Only an incident that goes on can be acknowledged.".into(),
+            "See the state column of the view incidents.",
+        );
+    }
+    let (alert, payload) = store::append_acknowledgement(id, &incident, actor.unwrap_or(""), note);
+    store::notify(&payload);
+    alert
+}
+
+/// One round by hand.
+#[pg_extern(sql = false)]
+fn run_monitor(at: TimestampWithTimeZone) -> i32 {
+    let at = store::micros(at).min(calendar::now());
+    if !may_write() {
+        raise(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "a round cannot be run in a read-only transaction".into(),
+            "It records alerts.".into(),
+            "Run it on the primary. detect_anomalies reads on a standby too.",
+        );
+    }
+    // SAFETY: reads a setting of the transaction.
+    if unsafe { pg_sys::XactIsoLevel } > pg_sys::XACT_READ_COMMITTED as i32 {
+        raise(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "a round needs isolation level READ COMMITTED".into(),
+            "It has to see what has committed by now.".into(),
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;",
+        );
+    }
+    let Some(s) = segment() else {
+        raise(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "there is no shared memory for the models".into(),
+            "It could not be created or attached.".into(),
+            "See the server log, and cloudwalk_monitor.shared_memory.",
+        )
+    };
+    shared::transaction_lock(shared::LOCK_ROUND, true);
+    round::look_at_prepared(s);
+    let horizon = calendar::now().saturating_sub(store::configured_alert_horizon());
+    let monitors = store::monitors();
+    let mut loads = Vec::new();
+    for m in &monitors {
+        let Some(place) = Place::of(s, m) else {
+            continue;
+        };
+        // SAFETY: reads the transaction state. A load needs a transaction that has not written.
+        let clean = unsafe { pg_sys::GetTopTransactionIdIfAny() } == pg_sys::InvalidTransactionId;
+        if place.needs_load() && clean {
+            round::adopt_prepared(s, place.index);
+            loads.push(round::load(&place));
+        } else {
+            loads.push(None);
+        }
+    }
+    let mut added = 0;
+    for (m, loaded) in monitors.iter().zip(loads) {
+        let Some(place) = Place::of(s, m) else {
+            continue;
+        };
+        if let Some(l) = loaded {
+            added += round::record_load(m, &l, horizon);
+        }
+        let rules = store::rules(&m.name);
+        if round::rules_are_stale(&place) {
+            round::apply_rules(&place, &rules);
+        }
+        place.seal(at);
+        if let Some(changes) = round::survey(&place, &rules) {
+            if !changes.is_empty() {
+                added += round::record_changes(&place, &changes, horizon);
+                // This transaction may yet roll back: the next survey must see the same again.
+                for (_, slot) in s.slots_of(place.cell) {
+                    slot.changed.store(1, Ordering::Release);
+                }
+            }
+        }
+    }
+    added as i32
+}
+
+/// Has the worker look for monitors and rules once this commits.
+#[pg_extern(sql = false)]
+fn start_monitor() {
+    if segment().is_some() {
+        overlay::with(|o| o.rules_changed());
+    }
+}
