@@ -161,7 +161,9 @@ pub fn load(place: &Place) -> Option<Loaded> {
             dirty.saturating_sub(1)
         } else {
             // What was committed but not folded before the server stopped lies within the horizon.
-            newest.saturating_sub(cal.buckets_in(settings::sealed_horizon()))
+            newest
+                .saturating_sub(cal.buckets_in(settings::sealed_horizon()))
+                .min(dirty.saturating_sub(1))
         };
         if before > i64::MIN / 2 {
             resume_stored(m, &mut fold, before);
@@ -255,6 +257,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
         },
     };
     let model = LoadedModel {
+        from: base.saturating_add(1),
         sealed: fold.sealed,
         newest,
         ground: fold.ground,

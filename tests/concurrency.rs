@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 use testbed::monitored::{calm_sql, minute, Monitored, EPOCH, SOON};
-use testbed::Cluster;
+use testbed::{Choices, Cluster};
 
 /// How long a load lasts; `TESTBED_SECONDS=60` for the long form.
 fn load_time() -> Duration {
@@ -107,12 +107,10 @@ fn writers_are_not_disturbed(name: &str, clients: usize, isolation: &'static str
         ours.commits as i64 * 3
     );
     assert_eq!(m.events("opened"), 1);
-    let opened = listener
-        .wait_for(1, SOON)
-        .iter()
-        .filter(|n| n.payload.contains("\"event\":\"opened\""))
-        .count();
-    assert_eq!(opened, 1);
+    let mut opened = m.announced(&listener);
+    opened.retain(|p| p.contains("\"event\":\"opened\""));
+    assert_eq!(opened.len(), 1, "{opened:?}");
+    assert!(opened[0].contains("\"series\":\"denied\""), "{opened:?}");
 }
 
 #[test]
@@ -131,44 +129,69 @@ fn interleaved_clients_add_up() {
     let mut m = Monitored::create(&cluster, "interleaved");
     m.run(&calm_sql(EPOCH, 0, 120));
     m.quiesce();
+    let before = m.number("SELECT sum(count) FROM transactions");
     let until = Instant::now() + load_time();
-    let clients: Vec<_> = (0..16u64)
+    let clients: Vec<_> = (1..=16u64)
         .map(|n| {
-            let mut client = m.connect();
-            std::thread::spawn(move || {
-                // A seed per client: the choices repeat, the interleaving does not.
-                let mut seed = 0x9e37_79b9_7f4a_7c15u64.wrapping_mul(n + 1);
-                let mut next = move |below: u64| {
-                    seed ^= seed << 13;
-                    seed ^= seed >> 7;
-                    seed ^= seed << 17;
-                    seed % below
-                };
-                let mut round = 0i64;
-                while Instant::now() < until {
-                    round += 1;
-                    let at = minute(120 + round / 8 - next(3) as i64);
-                    let insert = format!(
-                        "INSERT INTO transactions (time, status, count) VALUES ({at}, 'denied', {})",
-                        next(4)
-                    );
-                    let sql = match next(6) {
-                        0 => format!("BEGIN; {insert}; ROLLBACK"),
-                        1 => format!("BEGIN; {insert}; SAVEPOINT s; {insert}; ROLLBACK TO s; {insert}; COMMIT"),
-                        2 => format!("BEGIN; SAVEPOINT s; {insert}; RELEASE s; {insert}; COMMIT"),
-                        3 => format!("DELETE FROM transactions WHERE ctid = (SELECT ctid FROM transactions WHERE time = {at} LIMIT 1 FOR UPDATE SKIP LOCKED)"),
-                        _ => insert,
-                    };
-                    client.batch_execute(&sql).expect("a transaction");
-                }
-                round
-            })
+            let client = m.connect();
+            std::thread::spawn(move || interleave(client, Choices::new(n), until))
         })
         .collect();
-    let rounds: i64 = clients.into_iter().map(|c| c.join().unwrap()).sum();
-    println!("16 clients: {rounds} rounds");
+    let (mut rounds, mut added) = (0, 0);
+    for c in clients {
+        let (r, a) = c.join().expect("a client thread ends");
+        (rounds, added) = (rounds + r, added + a);
+    }
+    println!("16 clients, seeds 1 to 16: {rounds} rounds, {added} transactions added");
     m.assert_models();
+    assert_eq!(
+        m.number("SELECT sum(count) FROM transactions"),
+        before + added
+    );
     assert_eq!(m.number("SELECT errors FROM monitor_stats"), 0);
+}
+
+/// Small transactions of one client on a series that all share, some of them undone wholly or in part. Gives how
+/// many there were, and by how much the client has changed the sum of the table.
+fn interleave(mut client: Client, mut choices: Choices, until: Instant) -> (i64, i64) {
+    let (mut rounds, mut added) = (0, 0);
+    while Instant::now() < until {
+        rounds += 1;
+        let at = minute(120 + rounds / 8 - choices.below(3));
+        let count = choices.below(4);
+        let insert = format!(
+            "INSERT INTO transactions (time, status, count) VALUES ({at}, 'denied', {count})"
+        );
+        let (sql, kept) = match choices.below(6) {
+            0 => (format!("BEGIN; {insert}; ROLLBACK"), 0),
+            1 => (
+                format!("BEGIN; {insert}; SAVEPOINT s; {insert}; ROLLBACK TO s; {insert}; COMMIT"),
+                2,
+            ),
+            2 => (
+                format!("BEGIN; SAVEPOINT s; {insert}; RELEASE s; {insert}; COMMIT"),
+                2,
+            ),
+            3 => {
+                added -= delete_one(&mut client, &at);
+                continue;
+            }
+            _ => (insert, 1),
+        };
+        client.batch_execute(&sql).expect("a transaction");
+        added += kept * count;
+    }
+    (rounds, added)
+}
+
+/// Deletes a row of a minute that nobody else has locked; gives its count.
+fn delete_one(client: &mut Client, at: &str) -> i64 {
+    let sql = format!(
+        "DELETE FROM transactions WHERE ctid = (SELECT ctid FROM transactions WHERE time = {at} \
+           LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING count"
+    );
+    let rows = client.query(&sql, &[]).expect("a row is deleted");
+    rows.iter().map(|r| i64::from(r.get::<_, i32>(0))).sum()
 }
 
 #[test]

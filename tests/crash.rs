@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use testbed::monitored::{calm_sql, minute, Monitored, EPOCH, SOON};
-use testbed::{eventually, Cluster};
+use testbed::{eventually, Choices, Cluster};
 
 /// Clients that insert a stream, minute after minute with a storm now and then, whatever happens to them.
 struct Stream {
@@ -115,49 +115,75 @@ fn assert_sound(m: &mut Monitored, acknowledged: i64) {
     }
 }
 
+/// Nothing was told twice, and nothing that is not recorded: a notification goes out with its row or not at all.
+fn assert_told_once(m: &mut Monitored, payloads: &[String]) {
+    let sql = "SELECT p FROM unnest($1::text[]) AS p GROUP BY p \
+               HAVING count(*) > 1 OR NOT EXISTS (SELECT FROM alerts a WHERE a.payload = p::jsonb)";
+    let untrue = m.client.query(sql, &[&payloads]).expect("alerts are read");
+    let untrue: Vec<String> = untrue.iter().map(|r| r.get(0)).collect();
+    assert!(
+        untrue.is_empty(),
+        "told twice, or not recorded: {untrue:#?}"
+    );
+}
+
+/// Kills one process, or all, without warning. The death of one makes the server end all others, this client's
+/// included, and start anew.
+fn kill(m: &mut Monitored, victim: &str) {
+    let cluster = m.cluster;
+    let pid = match victim {
+        "cluster" => {
+            cluster.kill9_postmaster_tree();
+            return cluster.start_again();
+        }
+        "worker" => "SELECT worker_pid FROM monitor_health",
+        _ => {
+            "SELECT pid FROM pg_stat_activity \
+              WHERE query LIKE 'INSERT INTO transactions%' AND pid <> pg_backend_pid() LIMIT 1"
+        }
+    };
+    let pid = eventually(SOON, || m.text(pid).parse().ok());
+    cluster.kill9(pid);
+    eventually(SOON, || m.client.batch_execute("SELECT 1").err());
+}
+
 #[test]
 fn killed_in_mid_load() {
+    let mut choices = Choices::of_environment(1);
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start()));
     let mut m = Monitored::create(cluster, "killed");
     m.run(&calm_sql(EPOCH, 0, 240));
     m.quiesce();
     let clock = Arc::new(AtomicI64::new(240));
+    let pass = |minutes: i64| {
+        let goal = clock.load(Ordering::Relaxed) + minutes;
+        eventually(SOON, || {
+            (clock.load(Ordering::Relaxed) > goal).then_some(())
+        });
+    };
+    // By all listeners, over the lives of the server.
+    let mut told = Vec::new();
     let mut acknowledged = 240 * 2;
-    for victim in ["backend", "worker", "cluster", "worker", "cluster"] {
+    let mut victims = ["backend", "worker", "cluster", "worker", "cluster"];
+    choices.shuffle(&mut victims);
+    for victim in victims {
         let stream = Stream::start(cluster, "killed", clock.clone());
-        let goal = clock.load(Ordering::Relaxed) + 300;
-        eventually(SOON, || {
-            (clock.load(Ordering::Relaxed) > goal).then_some(())
-        });
-        match victim {
-            "backend" => {
-                let pid = m.number("SELECT pid FROM pg_stat_activity WHERE query LIKE 'INSERT INTO transactions%' AND pid <> pg_backend_pid() LIMIT 1");
-                cluster.kill9(pid as i32);
-            }
-            "worker" => {
-                let pid = eventually(SOON, || {
-                    let p = m.text("SELECT worker_pid FROM monitor_health");
-                    p.parse::<i32>().ok()
-                });
-                cluster.kill9(pid);
-            }
-            _ => {
-                cluster.kill9_postmaster_tree();
-                cluster.start_again();
-            }
-        }
-        // After the death of one process the server starts all of them anew.
+        let listener = m.listen();
+        let minutes = 100 + choices.below(300);
+        pass(minutes);
+        kill(&mut m, victim);
         m.reconnect();
-        let goal = clock.load(Ordering::Relaxed) + 300;
-        eventually(SOON, || {
-            (clock.load(Ordering::Relaxed) > goal).then_some(())
-        });
+        told.extend(listener.payloads());
+        let listener = m.listen();
+        pass(300);
         acknowledged += stream.stop();
-        m.reconnect();
-        println!("killed: {victim}, {acknowledged} rows acknowledged");
+        println!("killed after {minutes} minutes: {victim}; {acknowledged} rows acknowledged");
         assert_sound(&mut m, acknowledged);
+        told.extend(m.announced(&listener));
+        assert_told_once(&mut m, &told);
     }
     assert!(m.events("opened") > 5);
+    assert!(told.len() > 5, "{told:?}");
     cluster.stop();
 }
 
@@ -197,12 +223,19 @@ fn worker_ends_and_comes_back() {
         "nothing of the former life is left"
     );
 
-    let began = Instant::now();
     m.run(&calm_sql(EPOCH, 60, 20_000));
+    m.quiesce();
+    // A row of six days ago, within sealed_horizon: the worker begins to fold all that came later again.
+    m.run(&format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({}, 'approved', 1)",
+        minute(20_000 - 6 * 1440)
+    ));
+    let began = Instant::now();
     cluster.stop();
+    let took = began.elapsed();
     assert!(
-        began.elapsed() < Duration::from_secs(10),
-        "a fast stop is prompt"
+        took < Duration::from_secs(5),
+        "a fast stop is prompt: {took:?}"
     );
     cluster.start_again();
     m.reconnect();

@@ -62,7 +62,10 @@ fn read_stats() -> TableIterator<
         h.slots as i32,
         (pid != 0).then_some(pid),
         (last != 0).then(|| store::timestamp(last)),
-        count(&|c| c.state.load(Ordering::Acquire) != shared::LIVE),
+        count(&|c| {
+            c.state.load(Ordering::Acquire) != shared::LIVE
+                || c.loading.load(Ordering::Acquire) != 0
+        }),
         count(&|c| c.dirty_from.load(Ordering::Acquire) != NEVER),
         count(&|_| true),
         h.worker_refused.load(Ordering::Acquire) != 0,

@@ -12,7 +12,7 @@ use crate::key::MAX_KEY;
 /// Says "this is ours"; written last by the creator.
 pub const MAGIC: u64 = 0x636c_6f75_6477_6d31;
 /// Changes with every change of this file or of a state of the detector.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 /// Unsealed buckets a series can hold. Lateness and a lagging worker have to fit in.
 pub const RING: usize = 32;
 /// Monitors of one database.
@@ -164,6 +164,8 @@ pub struct LoadSnapshot {
     pub len: u32,
     pub in_progress: [u32; IN_PROGRESS],
     pub taken_at: i64,
+    /// First bucket that was read from the table; earlier ones came with the state the load went on from.
+    pub from: i64,
 }
 
 /// What the lock of a monitor protects.

@@ -31,6 +31,8 @@ pub struct LoadedSeries {
 
 /// A refolded monitor.
 pub struct LoadedModel {
+    /// First bucket that was read.
+    pub from: i64,
     pub sealed: i64,
     pub newest: i64,
     pub ground: Ground,
@@ -130,6 +132,7 @@ impl Segment {
             m.seen.len = seen.in_progress.len() as u32;
             m.seen.in_progress[..seen.in_progress.len()].copy_from_slice(&seen.in_progress);
             m.seen.taken_at = now;
+            m.seen.from = loaded.from;
         }
         cell.newest.store(loaded.newest, Ordering::Release);
         // Rows of the newest bucket may still be coming, whatever the clock says.
@@ -171,6 +174,9 @@ impl Segment {
                 if d.rows > 0 {
                     cell.newest.fetch_max(d.bucket, Ordering::AcqRel);
                 }
+            } else if p.cell == cell_index && p.bucket < loaded.from {
+                // The snapshot saw it, but its bucket was not read.
+                cell.mark_dirty(p.bucket);
             }
         }
         waiting.pending_len = 0;

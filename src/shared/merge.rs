@@ -49,10 +49,21 @@ impl Segment {
             wake = true;
         }
         if !live && !loading {
-            // The load to come sees the rows: this transaction is visible already.
+            // The load to come sees the rows: this transaction is visible already. It must only begin early
+            // enough.
+            for d in deltas {
+                c.mark_dirty(d.bucket);
+            }
             wake = true;
         } else if live && held.model().seen.saw(xid) {
-            // Its rows came with the last load, and a load under way sees them too.
+            // Its rows came with the last load, and a load under way sees them too; but not those of buckets
+            // that were not read.
+            let from = held.model().seen.from;
+            for d in deltas.iter().filter(|d| d.bucket < from) {
+                self.header().stats.late.fetch_add(1, Ordering::Relaxed);
+                c.mark_dirty(d.bucket);
+                wake = true;
+            }
         } else {
             if loading {
                 self.queue(c, deltas, xid);

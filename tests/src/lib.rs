@@ -11,7 +11,10 @@
 //! | `TESTBED_BIN` | the server's programs; default: those that `make server-tree` laid out under `target/server-tree` |
 //! | `TESTBED_DIR` | where clusters live; default: `target/testbed` |
 //! | `TESTBED_KEEP` | if set, a stopped cluster's files stay, and its place is printed |
+//! | `TESTBED_SECONDS` | how long the tests of concurrency keep up a load; default: 6 |
+//! | `TESTBED_SEED` | what the tests that leave something to chance start from; they print it |
 
+mod choices;
 mod cluster;
 mod error;
 mod kept;
@@ -24,6 +27,7 @@ mod postmaster;
 mod shared;
 mod tools;
 
+pub use choices::Choices;
 pub use cluster::{Cluster, Options};
 pub use error::Error;
 pub use kept::Kept;

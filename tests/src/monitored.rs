@@ -173,6 +173,19 @@ impl<'a> Monitored<'a> {
         ))
     }
 
+    /// Payloads that a listener has heard, once all that was announced until now has arrived: a notification of our
+    /// own comes after them, since notifications arrive in the order of their commits.
+    pub fn announced(&mut self, listener: &Listener) -> Vec<String> {
+        const END: &str = "end of what was announced";
+        self.run(&format!("SELECT pg_notify('cloudwalk_alerts', '{END}')"));
+        let mut payloads = eventually(SOON, || {
+            let payloads = listener.payloads();
+            payloads.iter().any(|p| p == END).then_some(payloads)
+        });
+        payloads.retain(|p| p != END);
+        payloads
+    }
+
     /// Waits until a query gives a value.
     pub fn until(&mut self, sql: &str, wanted: &str) {
         let mut last = String::new();
