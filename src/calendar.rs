@@ -68,6 +68,11 @@ impl Calendar {
         }
     }
 
+    /// What the clock on the wall shows at a time, as a time in UTC.
+    pub fn wall(&self, time: i64) -> i64 {
+        time.saturating_add(self.offset(time))
+    }
+
     fn offset(&self, time: i64) -> i64 {
         let Some(zone) = self.zone else { return 0 };
         let quarter = time.div_euclid(QUARTER_US);

@@ -656,11 +656,7 @@ pub fn databases() -> Vec<pg_sys::Oid> {
     )
 }
 
-/// A time in the session's time zone, in a pattern of to_char.
-pub fn shown_time(us: i64, pattern: &str) -> String {
-    one(
-        "SELECT pg_catalog.to_char($1::pg_catalog.timestamptz, $2)",
-        &[timestamp(us).into(), pattern.into()],
-    )
-    .unwrap_or_default()
+/// Name of the session's time zone.
+pub fn session_zone() -> String {
+    one("SELECT pg_catalog.current_setting('TimeZone')", &[]).unwrap_or_default()
 }

@@ -1,32 +1,48 @@
 //! A series against its expected band, as lines of Unicode text.
 //!
-//! The text-plotting crates there are (textplots, rasciigraph) draw lines and points, but no band behind
-//! them and no lane of marks below; so this draws a grid of its own.
+//! The text-plotting crates there are do not fit: `textplots` draws on a grid of braille dots, where a band behind
+//! the readings and marks on them have no place, and `rasciigraph` draws lines alone. Neither names times on its axis.
+//! So this lays out a grid of its own, one character a cell.
 //!
 //! ```text
-//!   40 ┤                 ◆
-//!      │                ◆│◆
-//!   20 ┤░░░░░░░░░░░░░░░░│││░░░
-//!      │░•░░•░░•░•░░░•░░░░░░•░
-//!    0 ┤•░••░••░•░•••░••    •
-//!      └┬─────────┬──────────
+//! denied · 2025-07-14 15:46 to 17:46 · last 6, expected 6.2 (0 to 20) · 1 incident
+//!     40 ┤                 ◆
+//!        │                ◆│◆
+//!     20 ┤░░░░░░░░░░░░░░░░│││░░░
+//!        │░•░░•░░•░•░░░•░░░░░░•░
+//!      0 ┤•░••░••░•░•••░░••    •
+//!        └────┬─────────┬───────
+//!           16:00     17:00
+//! incident                ━━━━
+//!          ░ normal   • observed   ◆ anomalous   ━ incident
 //! ```
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-/// Least width and height that a chart can be drawn in, in characters and rows.
+mod scale;
+mod time;
+
+use scale::{short, Scale};
+
+/// Least width of a chart in characters, and least height of its plot in rows.
 pub const LEAST: (usize, usize) = (40, 5);
 /// Greatest ones.
 pub const MOST: (usize, usize) = (500, 100);
-/// Characters of the axis on the left.
-const AXIS: usize = 9;
+/// Characters before the plot: a value and the axis.
+const AXIS: usize = 8;
+/// Characters that a bucket takes at most, where there are few.
+const WIDEST: usize = 6;
+/// Characters of the series' name that are always shown.
+const NAME: usize = 12;
 
 /// One bucket.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {
     /// The reading; `None` where there is no data.
     pub observed: Option<f64>,
+    /// What was expected of it.
+    pub expected: Option<f64>,
     /// Least and greatest normal reading; `None` while learning. The upper one may be infinite.
     pub band: Option<(f64, f64)>,
     /// The reading asks for an alert.
@@ -37,186 +53,222 @@ pub struct Point {
 
 /// What is to be drawn.
 pub struct Chart<'a> {
-    /// First line.
-    pub title: String,
-    /// The buckets, in order.
+    /// Name of the series.
+    pub series: &'a str,
+    /// The buckets, in order, none left out.
     pub points: &'a [Point],
-    /// Name of a bucket on the time axis.
-    pub name: &'a dyn Fn(usize) -> String,
-    /// Width of the whole in characters.
+    /// When a bucket starts, in seconds since 1970 as the clock on the wall shows it; asked for one beyond the last
+    /// bucket too.
+    pub wall: &'a dyn Fn(usize) -> i64,
+    /// How many incidents there are in it.
+    pub incidents: usize,
+    /// Width of the whole in characters, taken into [`LEAST`] and [`MOST`].
     pub width: usize,
-    /// Rows of the plot.
+    /// Rows of the plot, the same.
     pub height: usize,
 }
 
-/// What a column shows: several buckets may share it.
-#[derive(Clone, Copy)]
-struct Column {
-    observed: Option<f64>,
+/// What a column of characters shows: several buckets may share it, or a bucket take several.
+struct Column<'a> {
+    /// First bucket of it.
+    first: usize,
+    buckets: &'a [Point],
+    /// Whether the marks stand here, and not in a column further left.
+    marked: bool,
+    /// The median reading.
+    typical: Option<f64>,
+    /// The mean band.
     band: Option<(f64, f64)>,
-    anomalous: bool,
-    incident: bool,
 }
 
 impl Chart<'_> {
-    /// The lines, top to bottom. Width and height are taken into what can be drawn.
+    /// The lines, top to bottom: title, plot, time axis, incidents, legend. Their number depends on the height alone,
+    /// so that a chart drawn again and again does not jump; but a chart of nothing is two lines.
     pub fn draw(&self) -> Vec<String> {
         let width = self.width.clamp(LEAST.0, MOST.0);
         let height = self.height.clamp(LEAST.1, MOST.1);
-        let mut lines = vec![cut(&self.title, width)];
+        let mut lines = vec![self.title(width)];
         if self.points.is_empty() {
-            lines.push("  (nothing to draw)".into());
+            lines.push("  no data".into());
             return lines;
         }
-        let room = width - AXIS;
-        let share = self.points.len().div_ceil(room).max(1);
-        let columns: Vec<Column> = self.points.chunks(share).map(Column::of).collect();
-        // Few buckets are drawn wider.
-        let wide = (room / columns.len()).clamp(1, 6);
-        let top = axis_end(top_of(&columns), height);
+        let columns = self.columns(width - AXIS);
+        let scale = Scale::new(top_of(&columns), height);
         for row in (0..height).rev() {
-            let low = top * row as f64 / height as f64;
-            let high = top * (row + 1) as f64 / height as f64;
-            let label = if row + 1 == height || row % 4 == 0 && row + 2 < height {
-                let at = if row + 1 == height { high } else { low };
-                format!("{:>6} ┤", short(at))
-            } else {
-                "       │".into()
-            };
-            let cells: String = columns
-                .iter()
-                .flat_map(|c| std::iter::repeat_n(c.cell(row, top / height as f64, height), wide))
-                .collect();
-            lines.push(format!("{label}{cells}").trim_end().to_string());
+            let cells = columns.iter().map(|c| c.cell(row, &scale));
+            lines.push(match scale.label(row) {
+                Some(value) => line(&format!("{:>6} ┤", short(value)), cells),
+                None => line("       │", cells),
+            });
         }
-        lines.push(self.time_line(&columns, share, wide));
-        lines.push(self.time_names(&columns, share, wide));
-        if columns.iter().any(|c| c.incident) {
-            let lane: String = columns
-                .iter()
-                .flat_map(|c| std::iter::repeat_n(if c.incident { '━' } else { ' ' }, wide))
-                .collect();
-            lines.push(format!("incident{lane}").trim_end().to_string());
-        }
-        lines.push("        ░ expected   • observed   ◆ anomalous   ━ incident".into());
+        let ticks = time::Ticks::new(&self.walls(&columns));
+        let axis = (0..columns.len()).map(|c| if ticks.at(c) { '┬' } else { '─' });
+        lines.push(line("       └", axis));
+        lines.push(line("        ", ticks.names().chars()));
+        let lane = columns.iter().map(|c| if c.goes_on() { '━' } else { ' ' });
+        lines.push(line("incident", lane));
+        lines.push(legend(width).into());
         lines
     }
 
-    fn ticks(columns: usize, wide: usize) -> impl Iterator<Item = usize> {
-        // A name takes five characters, and a little air.
-        (0..columns).step_by((12 / wide).max(1))
+    /// `denied · 2025-07-14 15:46 to 17:46 · last 6, expected 6.2 (0 to 20) · 1 incident`. Where that is too long, the
+    /// name is cut, then the window left out, which the axis shows too.
+    fn title(&self, width: usize) -> String {
+        let window = time::span((self.wall)(0), (self.wall)(self.points.len()));
+        let last = self
+            .points
+            .iter()
+            .rev()
+            .find_map(|p| p.observed.map(|x| (x, p)));
+        let last = last.map(|(x, point)| {
+            let expected = point
+                .expected
+                .map_or(String::new(), |e| format!(", expected {}", short(e)));
+            let band = match point.band {
+                Some((low, high)) if high.is_finite() => {
+                    format!(" ({} to {})", short(low.ceil()), short(high.floor()))
+                }
+                Some((low, _)) => format!(" ({} or more)", short(low.ceil())),
+                None => " (learning)".into(),
+            };
+            format!("last {}{expected}{band}", short(x))
+        });
+        let incidents = match self.incidents {
+            1 => "1 incident".into(),
+            n => format!("{n} incidents"),
+        };
+        let mut title = String::new();
+        for window in [Some(window), None] {
+            let parts = [window, last.clone(), Some(incidents.clone())];
+            let rest: String = parts.iter().flatten().flat_map(|p| [" · ", p]).collect();
+            let room = width.saturating_sub(rest.chars().count()).max(NAME);
+            title = cut(self.series, room) + &rest;
+            if title.chars().count() <= width {
+                break;
+            }
+        }
+        cut(&title, width)
     }
 
-    fn time_line(&self, columns: &[Column], _share: usize, wide: usize) -> String {
-        let mut line: Vec<char> = vec!['─'; columns.len() * wide];
-        for t in Self::ticks(columns.len(), wide) {
-            line[t * wide] = '┬';
-        }
-        format!("       └{}", line.into_iter().collect::<String>())
+    /// The buckets laid over at most `room` columns.
+    fn columns(&self, room: usize) -> Vec<Column<'_>> {
+        let n = self.points.len();
+        // Equally wide, as long as that leaves no more than a quarter of the room free.
+        let count = match room / n {
+            0..=2 => room.min(n * 3),
+            wide => n * wide.min(WIDEST),
+        };
+        let first_of = |column: usize| column * n / count;
+        (0..count)
+            .map(|column| {
+                let first = first_of(column);
+                let end = first_of(column + 1).max(first + 1);
+                let marked = column == 0 || first_of(column - 1) != first;
+                Column::new(first, &self.points[first..end], marked)
+            })
+            .collect()
     }
 
-    fn time_names(&self, columns: &[Column], share: usize, wide: usize) -> String {
-        let mut line = String::new();
-        for t in Self::ticks(columns.len(), wide) {
-            let at = t * wide;
-            let used = line.chars().count();
-            line.extend(std::iter::repeat_n(' ', at.saturating_sub(used)));
-            line.push_str(&(self.name)(t * share));
-        }
-        format!("        {line}")
+    /// When each column begins, and when the last one ends. A bucket's columns divide its time.
+    fn walls(&self, columns: &[Column]) -> Vec<i64> {
+        let n = self.points.len();
+        let mut walls: Vec<i64> = columns.iter().map(|c| (self.wall)(c.first)).collect();
+        walls.push((self.wall)(n));
+        walls
     }
 }
 
-impl Column {
-    /// The reading that lies farthest from its band stands for all, so that a single bad minute is never
-    /// averaged away.
-    fn of(points: &[Point]) -> Column {
-        let distance = |p: &Point| match (p.observed, p.band) {
-            (Some(x), Some((low, high))) => {
-                let outside = (x - high).max(low - x);
-                f64::from(u8::from(p.anomalous)) * 1e18 + outside
-            }
-            (Some(x), None) => x - 1e15,
-            (None, _) => f64::NEG_INFINITY,
-        };
-        let farthest = points
-            .iter()
-            .max_by(|a, b| distance(a).total_cmp(&distance(b)));
-        let bands: Vec<(f64, f64)> = points.iter().filter_map(|p| p.band).collect();
-        let band = (!bands.is_empty()).then(|| {
-            let n = bands.len() as f64;
-            (
-                bands.iter().map(|b| b.0).sum::<f64>() / n,
-                bands.iter().map(|b| b.1).sum::<f64>() / n,
-            )
+impl<'a> Column<'a> {
+    fn new(first: usize, buckets: &'a [Point], marked: bool) -> Self {
+        let mut readings: Vec<f64> = buckets.iter().filter_map(|p| p.observed).collect();
+        readings.sort_by(f64::total_cmp);
+        let bands = buckets.iter().filter_map(drawn_band);
+        let (count, low, high) = bands.fold((0, 0.0, 0.0), |(n, low, high), band| {
+            (n + 1, low + band.0, high + band.1)
         });
         Column {
-            observed: farthest.and_then(|p| p.observed),
-            band,
-            anomalous: points.iter().any(|p| p.anomalous),
-            incident: points.iter().any(|p| p.incident),
+            first,
+            buckets,
+            marked,
+            typical: readings.get(readings.len().saturating_sub(1) / 2).copied(),
+            band: (count > 0).then(|| (low / f64::from(count), high / f64::from(count))),
         }
     }
 
-    /// What stands in a row, counted from the bottom; each is `step` high.
-    fn cell(&self, row: usize, step: f64, height: usize) -> char {
-        let row_of = |x: f64| ((x / step).floor().max(0.0) as usize).min(height - 1);
-        if let Some(x) = self.observed {
-            let here = row_of(x);
-            if row == here {
-                return if self.anomalous { '◆' } else { '•' };
+    fn goes_on(&self) -> bool {
+        self.buckets.iter().any(|p| p.incident)
+    }
+
+    /// What stands in a row, counted from the bottom. Every reading of the column leaves a mark: a single bad minute
+    /// is never averaged away.
+    fn cell(&self, row: usize, scale: &Scale) -> char {
+        if self.marked {
+            let readings = || {
+                let all = self.buckets.iter();
+                all.filter_map(|p| p.observed.map(|x| (scale.row(x), p.anomalous)))
+            };
+            if readings().any(|(at, anomalous)| at == row && anomalous) {
+                return '◆';
             }
-            // A stem from the band to what lies outside of it.
-            if let (true, Some((lower, upper))) = (self.anomalous, self.band) {
-                let above = x > upper && row > row_of(upper) && row < here;
-                let below = x < lower && row < row_of(lower) && row > here;
-                if above || below {
+            if self.typical.is_some_and(|x| scale.row(x) == row) {
+                return '•';
+            }
+            // A stem from the band to what lies beyond it.
+            if let Some((low, high)) = self.band {
+                let (low, high) = (scale.row(low), scale.row(high));
+                let stem = |at| (high + 1..at).contains(&row) || (at + 1..low).contains(&row);
+                if readings().any(|(at, anomalous)| anomalous && stem(at)) {
                     return '│';
                 }
             }
+            if readings().any(|(at, _)| at == row) {
+                return '·';
+            }
         }
         match self.band {
-            Some((lower, upper)) if (row_of(lower)..=row_of(upper)).contains(&row) => '░',
+            Some((low, high)) if (scale.row(low)..=scale.row(high)).contains(&row) => '░',
             _ => ' ',
         }
     }
 }
 
-/// The greatest value that has to fit in. An open band does not count.
-fn top_of(columns: &[Column]) -> f64 {
-    columns
-        .iter()
-        .flat_map(|c| [c.observed, c.band.map(|b| b.1)])
-        .flatten()
-        .filter(|x| x.is_finite())
-        .fold(1.0, f64::max)
-}
-
-/// A round number a little above `top`.
-fn axis_end(top: f64, height: usize) -> f64 {
-    let top = top * (1.0 + 0.5 / height as f64);
-    let unit = 10f64.powf(top.log10().floor());
-    [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
-        .iter()
-        .map(|m| m * unit)
-        .find(|end| *end >= top)
-        .unwrap_or(10.0 * unit)
-}
-
-/// A number in at most six characters: `1.2M`.
-fn short(x: f64) -> String {
-    let (scaled, unit) = match x {
-        x if x >= 1e12 => (x / 1e12, "T"),
-        x if x >= 1e9 => (x / 1e9, "G"),
-        x if x >= 1e6 => (x / 1e6, "M"),
-        x if x >= 1e4 => (x / 1e3, "k"),
-        x => (x, ""),
-    };
-    if scaled >= 100.0 || (scaled - scaled.round()).abs() < 0.05 {
-        format!("{scaled:.0}{unit}")
-    } else {
-        format!("{scaled:.1}{unit}")
+/// The band of a bucket as it is drawn: one that is open above reaches as far above what was expected as below.
+fn drawn_band(point: &Point) -> Option<(f64, f64)> {
+    let (low, high) = point.band?;
+    if high.is_finite() {
+        return Some((low, high));
     }
+    let expected = point.expected.unwrap_or(low);
+    Some((low, (2.0 * expected - low).max(low)))
+}
+
+/// The greatest value that has to fit in.
+fn top_of(columns: &[Column]) -> f64 {
+    let readings = columns
+        .iter()
+        .flat_map(|c| c.buckets.iter().filter_map(|p| p.observed));
+    let bands = columns.iter().filter_map(|c| c.band.map(|b| b.1));
+    readings
+        .chain(bands)
+        .filter(|x| x.is_finite())
+        .fold(0.0, f64::max)
+}
+
+fn legend(width: usize) -> &'static str {
+    const LONG: &str = "        ░ normal   • observed   ◆ anomalous   ━ incident";
+    const SHORT: &str = "░ normal • seen ◆ anomalous ━ incident";
+    if LONG.chars().count() <= width {
+        LONG
+    } else {
+        SHORT
+    }
+}
+
+fn line(head: &str, cells: impl Iterator<Item = char>) -> String {
+    let mut line = head.to_string();
+    line.extend(cells);
+    line.truncate(line.trim_end().len());
+    line
 }
 
 fn cut(text: &str, width: usize) -> String {
@@ -232,53 +284,92 @@ fn cut(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
 
+    /// 2025-07-14 15:30.
+    const START: i64 = 1_752_507_000;
+
     fn calm(observed: f64) -> Point {
         Point {
             observed: Some(observed),
+            expected: Some(6.2),
             band: Some((0.0, 15.0)),
-            anomalous: false,
-            incident: false,
+            ..Point::default()
         }
     }
 
-    fn chart(points: &[Point], width: usize, height: usize) -> Vec<String> {
+    fn chart(series: &str, points: &[Point], width: usize, height: usize) -> Vec<String> {
         Chart {
-            title: "denied".into(),
+            series,
             points,
-            name: &|n| format!("00:{n:02}"),
+            wall: &|n| START + 60 * n as i64,
+            incidents: usize::from(points.iter().any(|p| p.incident)),
             width,
             height,
         }
         .draw()
     }
 
-    #[test]
-    fn a_storm_stands_out() {
+    fn storm() -> Vec<Point> {
         let mut points = vec![calm(6.0); 60];
-        for p in &mut points[30..36] {
+        for (n, p) in points[30..36].iter_mut().enumerate() {
             *p = Point {
-                observed: Some(40.0),
+                observed: Some([31.0, 40.0, 38.0, 36.0, 41.0, 24.0][n]),
                 anomalous: true,
                 incident: true,
                 ..*p
             };
         }
-        let lines = chart(&points, 69, 8);
+        points[36].incident = true;
+        points
+    }
+
+    #[test]
+    fn a_storm_stands_out() {
         let wanted = "\
-denied
-    50 ┤
-       │                              ◆◆◆◆◆◆
-       │                              ││││││
-    25 ┤                              ││││││
-       │                              ││││││
+denied · last 6, expected 6.2 (0 to 15) · 1 incident
+       │
+    40 ┤                               ◆  ◆
+       │                               │◆◆│
+       │                              ◆││││
+    20 ┤                              │││││◆
        │░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░
        │░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░
      0 ┤••••••••••••••••••••••••••••••░░░░░░••••••••••••••••••••••••
-       └┬───────────┬───────────┬───────────┬───────────┬───────────
-        00:00       00:12       00:24       00:36       00:48
-incident                              ━━━━━━
-        ░ expected   • observed   ◆ anomalous   ━ incident";
-        assert_eq!(lines.join("\n"), wanted);
+       └┬─────────┬─────────┬─────────┬─────────┬─────────┬─────────
+        15:30   15:40     15:50     16:00     16:10     16:20
+incident                              ━━━━━━━
+        ░ normal   • observed   ◆ anomalous   ━ incident";
+        assert_eq!(chart("denied", &storm(), 68, 8).join("\n"), wanted);
+    }
+
+    #[test]
+    fn what_is_too_low_hangs_from_an_open_band() {
+        let mut points = vec![
+            Point {
+                observed: Some(120.0),
+                expected: Some(118.0),
+                band: Some((90.0, f64::INFINITY)),
+                ..Point::default()
+            };
+            14
+        ];
+        points[7].observed = Some(31.0);
+        points[7].anomalous = true;
+        points[9] = Point::default();
+        let wanted = "\
+approved · last 120, expected 118 (90 o…
+   150 ┤
+       │░░░░░░░░░░░░░░░░░░░░░  ░░░░░░░░░
+   100 ┤•░░•░•░•░░•░•░•░░░░•░  •░░•░•░•░
+       │░░░░░░░░░░░░░░░░░░░░░  ░░░░░░░░░
+    50 ┤                │
+       │                ◆
+     0 ┤
+       └┬───────────┬──────────┬────────
+        15:30     15:35      15:40
+incident
+░ normal • seen ◆ anomalous ━ incident";
+        let drawn = chart("approved", &points, 40, 7).join("\n");
+        assert_eq!(drawn, wanted, "\n{drawn}");
     }
 
     #[test]
@@ -289,57 +380,119 @@ incident                              ━━━━━━
             anomalous: true,
             ..points[0]
         };
-        let text = chart(&points, 80, 10).join("\n");
-        assert_eq!(
-            text.matches('◆').count(),
-            2,
-            "one in the plot, one in the legend:\n{text}"
-        );
+        let text = chart("denied", &points, 80, 10).join("\n");
+        let marks = text.matches('◆').count();
+        assert_eq!(marks, 2, "one in the plot, one in the legend:\n{text}");
+    }
+
+    #[test]
+    fn readings_that_share_a_column_all_show() {
+        let readings = [2.0, 9.0, 4.0, 4.0];
+        let points: Vec<Point> = (0..400).map(|n| calm(readings[n % 4])).collect();
+        let wanted = "
+       │
+    15 ┤░░░░░░░░░░░░░░░░
+       │░░░░░░░░░░░░░░░░
+    10 ┤░░░░░░░░░░░░░░░░
+       │················
+     5 ┤░░░░░░░░░░░░░░░░
+       │••••••••••••••••
+     0 ┤················";
+        let lines: Vec<String> = chart("denied", &points, 108, 8)[1..9]
+            .iter()
+            .map(|l| l.chars().take(24).collect())
+            .collect();
+        assert_eq!(format!("\n{}", lines.join("\n")), wanted);
+    }
+
+    #[test]
+    fn every_bucket_that_has_a_column_of_its_own_has_one_mark() {
+        for n in 1..=92 {
+            let text = chart("denied", &vec![calm(6.0); n], 100, 8).join("\n");
+            assert_eq!(text.matches('•').count(), n + 1, "{n}\n{text}");
+        }
     }
 
     #[test]
     fn no_line_is_too_long_and_odd_input_is_drawn() {
         let odd = [
-            Point {
-                observed: None,
-                band: None,
-                anomalous: false,
-                incident: false,
-            },
+            Point::default(),
             Point {
                 observed: Some(0.0),
                 band: Some((5.0, f64::INFINITY)),
                 anomalous: true,
                 incident: true,
+                ..Point::default()
             },
             Point {
                 observed: Some(1.2e6),
                 band: Some((0.0, 0.0)),
                 anomalous: true,
                 incident: true,
+                ..Point::default()
+            },
+            Point {
+                observed: Some(f64::NAN),
+                expected: Some(f64::INFINITY),
+                band: Some((f64::NAN, f64::NEG_INFINITY)),
+                ..Point::default()
             },
         ];
+        let name = "n".repeat(200);
         for width in [0, 40, 77, 200, 10_000] {
-            for n in [1, 2, 3, 100, 3000] {
+            for n in [1, 2, 3, 4, 100, 3000] {
                 let points: Vec<Point> = odd.iter().copied().cycle().take(n).collect();
-                for line in chart(&points, width, 6) {
+                let lines = chart(&name, &points, width, 6);
+                assert_eq!(lines.len(), 11);
+                for line in lines {
                     let most = width.clamp(LEAST.0, MOST.0);
-                    assert!(
-                        line.chars().count() <= most.max(58),
-                        "{n} in {width}: {line}"
-                    );
+                    assert!(line.chars().count() <= most, "{n} in {width}: {line}");
                 }
             }
         }
-        assert_eq!(chart(&[], 80, 10), ["denied", "  (nothing to draw)"]);
-        assert!(chart(&[calm(0.0)], 80, 5).join("\n").contains('•'));
     }
 
     #[test]
-    fn numbers_are_short() {
+    fn nothing_one_and_zero() {
         assert_eq!(
-            [0.0, 7.0, 2.5, 120.0, 9999.0, 12_000.0, 1.25e6, 3e9].map(short),
-            ["0", "7", "2.5", "120", "9999", "12k", "1.2M", "3G"]
+            chart("denied", &[], 80, 10),
+            [
+                "denied · 2025-07-14 15:30 to 15:30 · 0 incidents",
+                "  no data"
+            ]
+        );
+        let one = chart(
+            "failed",
+            &[Point {
+                band: None,
+                ..calm(0.0)
+            }],
+            80,
+            5,
+        );
+        let wanted = "\
+failed · last 0, expected 6.2 (learning) · 0 incidents
+     1 ┤
+       │
+   0.5 ┤
+       │
+     0 ┤•
+       └┬─────
+        15:30
+incident
+        ░ normal   • observed   ◆ anomalous   ━ incident";
+        assert_eq!(one.join("\n"), wanted);
+    }
+
+    #[test]
+    fn of_a_long_name_the_figures_are_left() {
+        let title = &chart(&"x".repeat(200), &[calm(6.0)], 100, 5)[0];
+        assert!(title.starts_with("xxxxxxxxxxx"), "{title}");
+        assert!(
+            title.ends_with(
+                "… · 2025-07-14 15:30 to 15:31 · last 6, expected 6.2 (0 to 15) · 0 incidents"
+            ),
+            "{title}"
         );
     }
 }

@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 use super::look::{asked_stretch, fold_stretch, Seen};
 use super::refuse_null;
+use crate::calendar::Calendar;
 use crate::fault::raise;
 use crate::fold::Shown;
 use crate::{calendar, key, reconcile, settings, store};
@@ -23,7 +24,7 @@ fn read_chart(
 ) -> SetOfIterator<'static, String> {
     let series = series.unwrap_or_else(|| refuse_null("series"));
     let monitor = monitor.unwrap_or_else(|| refuse_null("monitor"));
-    let (width, height) = (width.unwrap_or(100), height.unwrap_or(20));
+    let (width, height) = (width.unwrap_or(100), height.unwrap_or(16));
     let fits = |v: i32, least: usize, most: usize| (least..=most).contains(&(v.max(0) as usize));
     if !fits(width, ::chart::LEAST.0, ::chart::MOST.0)
         || !fits(height, ::chart::LEAST.1, ::chart::MOST.1)
@@ -47,38 +48,27 @@ fn read_chart(
     let now = calendar::now();
     let s = asked_stretch(&m, window, until, now);
     let lateness = settings::lateness();
-    let mut points: Vec<(i64, ::chart::Point)> = Vec::new();
-    let mut known = series == key::TOTAL;
-    let mut last = String::new();
+    let mut readings: Vec<(i64, ::chart::Point)> = Vec::new();
     let mut show = |shown: Shown| {
-        let seen = Seen::new(&m, &rules, &shown, lateness, now);
-        if seen.label != series {
-            return;
-        }
-        known = true;
-        let band = seen.out.bounds;
-        last = format!(
-            ", last {} of {:.1}{}",
-            shown.observed,
-            shown.judgement.expected,
-            band.map_or(String::new(), |b| format!(
-                " ({} to {})",
-                b.lower.ceil(),
-                b.upper.floor()
-            ))
-        );
-        points.push((
-            shown.at.bucket,
-            ::chart::Point {
+        // Bounds are what costs, so only those of this series are asked for.
+        let wanted = match shown.series {
+            Some(f) => m.label(&f.key) == series,
+            None => series == key::TOTAL,
+        };
+        if wanted {
+            let seen = Seen::new(&m, &rules, &shown, lateness, now);
+            let point = ::chart::Point {
                 observed: Some(shown.observed),
-                band: band.map(|b| (b.lower, b.upper)),
+                expected: Some(shown.judgement.expected),
+                band: seen.out.bounds.map(|b| (b.lower, b.upper)),
                 anomalous: seen.out.verdict >= Verdict::Warning,
                 incident: false,
-            },
-        ));
+            };
+            readings.push((shown.at.bucket, point));
+        }
     };
     let fold = fold_stretch(&m, &rules, &s, &mut show);
-    let known = known || fold.series.iter().any(|f| m.label(&f.key) == series);
+    let known = series == key::TOTAL || fold.series.iter().any(|f| m.label(&f.key) == series);
     if !known {
         raise(
             PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
@@ -90,6 +80,8 @@ fn read_chart(
             "SELECT DISTINCT series FROM scored_series() shows the names.",
         );
     }
+    let first = readings.first().map_or(s.from, |(b, _)| *b);
+    let mut points = laid_out(first, &readings, s.to.min(now.div_euclid(cal.width)));
     let mut incidents = 0;
     for w in reconcile::wanted_of_fold(&m, &rules, &fold) {
         let i = &w.incident;
@@ -97,50 +89,52 @@ fn read_chart(
             continue;
         }
         incidents += 1;
-        for (bucket, p) in &mut points {
-            p.incident |= (i.opened..=i.resolved).contains(bucket);
+        for (bucket, point) in (first..).zip(&mut points) {
+            point.incident |= (i.opened..=i.resolved).contains(&bucket);
         }
     }
-    // Buckets without data are gaps.
-    let mut all: Vec<::chart::Point> = Vec::new();
-    let first = points.first().map_or(s.from, |(b, _)| *b);
-    for (bucket, p) in &points {
-        let missing = (bucket - first).max(0) as usize;
-        all.resize(
-            missing.max(all.len()),
-            ::chart::Point {
-                observed: None,
-                band: None,
-                anomalous: false,
-                incident: false,
-            },
-        );
-        all.push(*p);
-    }
-    const DAY_US: i64 = 86_400_000_000;
-    let long = cal.start(s.to).saturating_sub(cal.start(s.from)) > DAY_US + DAY_US / 8;
-    let name = |n: usize| {
-        let pattern = if long { "DD Mon" } else { "HH24:MI" };
-        store::shown_time(cal.start(first + n as i64), pattern)
-    };
-    let span = |b: i64| store::shown_time(cal.start(b), "YYYY-MM-DD HH24:MI");
-    let end = points.last().map_or(s.to, |(b, _)| *b);
+    let clock = Calendar::new(cal.width, &store::session_zone());
     let lines = ::chart::Chart {
-        title: format!(
-            "{series}, {} to {}{last}, {incidents} {}",
-            span(first),
-            span(end + 1),
-            if incidents == 1 {
-                "incident"
-            } else {
-                "incidents"
-            }
-        ),
-        points: &all,
-        name: &name,
+        series,
+        points: &points,
+        wall: &|n| {
+            clock
+                .wall(cal.start(first + n as i64))
+                .div_euclid(1_000_000)
+                + EPOCH
+        },
+        incidents,
         width: width as usize,
         height: height as usize,
     }
     .draw();
     SetOfIterator::new(lines)
+}
+
+/// Seconds from 1970 to 2000, where the server's times begin.
+const EPOCH: i64 = 946_684_800;
+
+/// Most buckets of a chart.
+const MOST_BUCKETS: i64 = 1_000_000;
+
+/// A point for each bucket from the first reading to the end of the window; without data, a gap. Nothing where there
+/// is no reading.
+fn laid_out(first: i64, readings: &[(i64, ::chart::Point)], end: i64) -> Vec<::chart::Point> {
+    let Some((last, _)) = readings.last() else {
+        return Vec::new();
+    };
+    let buckets = end.max(*last) - first + 1;
+    if buckets > MOST_BUCKETS {
+        raise(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "window is too long for a chart".into(),
+            format!("It holds {buckets} buckets; {MOST_BUCKETS} can be drawn."),
+            "Give a shorter window.",
+        );
+    }
+    let mut points = vec![::chart::Point::default(); buckets as usize];
+    for (bucket, point) in readings {
+        points[(bucket - first) as usize] = *point;
+    }
+    points
 }
