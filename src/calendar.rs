@@ -9,7 +9,8 @@ use pgrx::pg_sys;
 /// Microseconds in a minute.
 pub const MINUTE_US: i64 = 60_000_000;
 const QUARTER_US: i64 = 15 * MINUTE_US;
-const DAY_US: i64 = 1440 * MINUTE_US;
+/// Microseconds in a day of 24 hours.
+pub const DAY_US: i64 = 1440 * MINUTE_US;
 
 /// Width of the buckets of a monitor and the time zone whose days its seasons follow.
 pub struct Calendar {
@@ -113,6 +114,13 @@ fn find_zone(name: &str) -> Option<*mut pg_sys::pg_tz> {
     // SAFETY: reads the name; the result is cached by the server for the life of the process.
     let zone = unsafe { pg_sys::pg_tzset(name.as_ptr()) };
     (!zone.is_null()).then_some(zone)
+}
+
+/// Microseconds of an interval; a month counts 30 days. The longest intervals are longer than an i64 can say.
+pub fn span(i: &pgrx::datum::Interval) -> i128 {
+    i128::from(i.micros())
+        + i128::from(i.days()) * i128::from(DAY_US)
+        + i128::from(i.months()) * 30 * i128::from(DAY_US)
 }
 
 /// The clock, microseconds from PostgreSQL's epoch.

@@ -109,6 +109,14 @@ impl Monitor {
     }
 }
 
+/// What an operator lets the total alert for; None: silence only.
+pub fn total_direction(rules: &[Rule]) -> Option<Direction> {
+    rules
+        .iter()
+        .find(|r| r.series == key::TOTAL)
+        .and_then(|r| r.direction)
+}
+
 /// What may alert where no rule says otherwise. The shipped statuses: approvals matter when they fall,
 /// everything else when it rises. Other monitors watch both ways.
 pub fn default_direction(monitor: i32, series_key: &[u8]) -> Direction {

@@ -738,6 +738,18 @@ fn shielded(segment: Option<Segment>, f: impl FnOnce()) {
     }
 }
 
+/// Hands what a transaction added to the shared store, in one of the steps of its end.
+fn at_end(segment: Option<Segment>, step: fn(&mut Overlay, Segment)) {
+    let Some(s) = segment else { return };
+    shielded(segment, || {
+        with(|o| {
+            if !o.is_empty() {
+                step(o, s)
+            }
+        })
+    });
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn on_transaction(
     event: pg_sys::XactEvent::Type,
@@ -746,40 +758,12 @@ unsafe extern "C-unwind" fn on_transaction(
     use pg_sys::XactEvent::*;
     let segment = shared::attached();
     match event {
-        XACT_EVENT_PRE_COMMIT => {
-            if let Some(s) = segment {
-                shielded(segment, || {
-                    with(|o| {
-                        if !o.is_empty() {
-                            o.prepare_merge(s)
-                        }
-                    })
-                });
-            }
-        }
+        XACT_EVENT_PRE_COMMIT => at_end(segment, Overlay::prepare_merge),
         XACT_EVENT_COMMIT => {
-            if let Some(s) = segment {
-                shielded(segment, || {
-                    with(|o| {
-                        if !o.is_empty() {
-                            o.merge(s)
-                        }
-                    })
-                });
-            }
+            at_end(segment, Overlay::merge);
             shielded(segment, || with(Overlay::clear));
         }
-        XACT_EVENT_PRE_PREPARE => {
-            if let Some(s) = segment {
-                shielded(segment, || {
-                    with(|o| {
-                        if !o.is_empty() {
-                            o.hand_over(s)
-                        }
-                    })
-                });
-            }
-        }
+        XACT_EVENT_PRE_PREPARE => at_end(segment, Overlay::hand_over),
         XACT_EVENT_PREPARE | XACT_EVENT_ABORT => shielded(segment, || with(Overlay::clear)),
         _ => {}
     }

@@ -7,7 +7,7 @@ use serde_json::{json, Map, Value};
 
 use crate::fold::Fold;
 use crate::key;
-use crate::monitor::{Monitor, Rule};
+use crate::monitor::{total_direction, Monitor, Rule};
 use crate::shared::Direction;
 use crate::store::{self, Alert, Figures, Recorded};
 
@@ -42,11 +42,7 @@ pub struct Scope {
 
 /// The rule of the total: it speaks for silence only, unless an operator gave it a direction.
 fn total_alerts(rules: &[Rule], i: &Incident) -> bool {
-    match rules
-        .iter()
-        .find(|r| r.series == key::TOTAL)
-        .and_then(|r| r.direction)
-    {
+    match total_direction(rules) {
         Some(d) => d.allows(i.direction),
         None => i.direction < 0 && i.is_silence(),
     }
@@ -230,6 +226,15 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
     added
 }
 
+/// The worst of an incident so far, by name.
+pub fn severity(i: &Incident) -> &'static str {
+    if i.severity == Verdict::Critical as u8 {
+        "critical"
+    } else {
+        "warning"
+    }
+}
+
 fn end_of(i: &Incident, m: &Monitor) -> i64 {
     if i.is_open() {
         i64::MAX
@@ -314,11 +319,7 @@ fn append(m: &Monitor, w: &Wanted, incident: Option<i64>, event: &str, scope: &S
         monitor: &m.name,
         series: &w.series,
         labels: w.labels.clone(),
-        severity: if i.severity == Verdict::Critical as u8 {
-            "critical"
-        } else {
-            "warning"
-        },
+        severity: severity(i),
         direction: i16::from(i.direction),
         time,
         observed: finite(observed),

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use detector::{Ground, Incident, LimitWatch, Limits, Series};
 
-use crate::calendar;
+use crate::calendar::{self, DAY_US};
 use crate::fold::Fold;
 use crate::monitor::{follows_clock, open_for, Frontier, Monitor, Rule};
 use crate::reconcile::{self, Scope, Wanted};
@@ -119,8 +119,6 @@ pub struct Loaded {
     pub void_from: i64,
 }
 
-const DAY_US: i64 = 86_400_000_000;
-
 /// Folds a monitor from its table into the shared store. None: it has to be tried again later.
 /// The caller is in a transaction that has no id yet and in which a new snapshot shows what has committed.
 pub fn load(place: &Place) -> Option<Loaded> {
@@ -133,9 +131,9 @@ pub fn load(place: &Place) -> Option<Loaded> {
         dirty,
         finished: false,
     };
+    let (rules, rules_version) = rules_of(place);
     let snapshot = ActiveSnapshot::latest();
     let seen = Seen::of_active_snapshot().filter(Seen::fits)?;
-    let rules = store::rules(&m.name);
     let now = calendar::now();
     let limit = now + settings::future_tolerance();
     let newest = store::newest(m, limit).unwrap_or(i64::MIN);
@@ -268,7 +266,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
         .finish_load(place.index, place.cell, &seen, model, now);
     guard.finished = true;
     drop(guard);
-    apply_rules(place, &rules);
+    apply_rules(place, &rules, rules_version);
     Some(result)
 }
 
@@ -382,14 +380,21 @@ pub fn record_load(m: &Monitor, loaded: &Loaded, horizon: i64) -> usize {
     )
 }
 
-/// Puts the rules into the slots.
-pub fn apply_rules(place: &Place, rules: &[Rule]) {
+/// The rules of a monitor, and the version they are of: read first, and the rules by a snapshot taken after
+/// it, since a change of rules is visible before it is counted.
+pub fn rules_of(place: &Place) -> (Vec<Rule>, u64) {
     let version = place.segment.header().rules_version.load(Ordering::Acquire);
+    let _snapshot = ActiveSnapshot::latest();
+    (store::rules(&place.monitor.name), version)
+}
+
+/// Puts rules of a version into the slots that have older ones.
+pub fn apply_rules(place: &Place, rules: &[Rule], version: u64) {
     let mut held = place.segment.write(place.cell);
     for (n, slot) in place.segment.slots_of(place.cell) {
         let (direction, limits) = place.monitor.rule(rules, slot.key());
         let s = held.slot(n);
-        if s.rules_version != version {
+        if s.rules_version < version {
             s.direction = direction as u8;
             s.limits = limits;
             s.rules_version = version;

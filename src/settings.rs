@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{c_char, c_void, CStr, CString};
 
+use crate::calendar::{self, DAY_US, MINUTE_US};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::{pg_guard, pg_sys, PgTryBuilder};
 
@@ -45,9 +46,6 @@ struct Interval {
     setting: &'static GucSetting<Option<CString>>,
     default_us: i64,
 }
-
-const MINUTE_US: i64 = 60_000_000;
-const DAY_US: i64 = 1440 * MINUTE_US;
 
 static INTERVALS: [Interval; 5] = [
     Interval {
@@ -205,10 +203,7 @@ fn parse_interval(text: &CStr) -> Option<i64> {
                 ],
             )
         }?;
-        let us = i128::from(i.micros())
-            + i128::from(i.days()) * i128::from(DAY_US)
-            + i128::from(i.months()) * 30 * i128::from(DAY_US);
-        i64::try_from(us).ok().filter(|v| *v >= 0)
+        i64::try_from(calendar::span(&i)).ok().filter(|us| *us >= 0)
     }))
     .catch_others(|_| None)
     .execute()

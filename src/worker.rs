@@ -2,7 +2,6 @@
 //! the library is preloaded. Wakes by latch when something changed, and by the clock.
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::{pg_guard, pg_sys, warning, IntoDatum, PgTryBuilder};
 
-use crate::calendar;
+use crate::calendar::{self, DAY_US};
 use crate::fault;
 use crate::monitor::{Frontier, Monitor, Rule};
 use crate::plan::Plan;
@@ -193,10 +192,9 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
         pg_sys::GucContext::PGC_USERSET,
         pg_sys::GucSource::PGC_S_OVERRIDE,
     );
-    let name = CString::new("cloudwalk_monitor").unwrap_or_default();
     pg_sys::SetConfigOption(
         c"application_name".as_ptr(),
-        name.as_ptr(),
+        c"cloudwalk_monitor".as_ptr(),
         pg_sys::GucContext::PGC_USERSET,
         pg_sys::GucSource::PGC_S_SESSION,
     );
@@ -345,7 +343,7 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
         let Some(place) = Place::of(segment, m) else {
             continue;
         };
-        match one(&place, rules) {
+        match one(&place, rules, known.rules_version) {
             // A load could not be done, or more came meanwhile.
             Some(true) => due = due.min(20_000),
             Some(false) => {}
@@ -419,7 +417,7 @@ fn read(
 }
 
 /// One round of one monitor. Gives whether it wants another look at once; None: it failed.
-fn one(place: &Place, rules: &[Rule]) -> Option<bool> {
+fn one(place: &Place, rules: &[Rule], rules_version: u64) -> Option<bool> {
     let mut again = false;
     if place.needs_load() {
         let loaded = transaction(|| {
@@ -449,7 +447,7 @@ fn one(place: &Place, rules: &[Rule]) -> Option<bool> {
         }
     }
     if round::rules_are_stale(place) {
-        round::apply_rules(place, rules);
+        round::apply_rules(place, rules, rules_version);
     }
     place.seal(calendar::now());
     if let Some(changes) = round::survey(place, rules) {
@@ -480,7 +478,6 @@ fn horizon() -> i64 {
 
 /// Stores the models once a day of the data, so that a refold need not go further back.
 fn store_states(place: &Place, stored_day: &mut HashMap<i32, i64>) {
-    const DAY_US: i64 = 86_400_000_000;
     let sealed = place.cell.sealed_hint.load(Ordering::Acquire);
     if sealed == i64::MIN {
         return;

@@ -5,61 +5,31 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use detector::{Moment, Pace, Series};
+use detector::Series;
 
-const PACE: Pace = Pace { minutes: 1.0 };
-const DAY: usize = 1440;
-const DAYS: usize = 365;
+#[path = "../tests/generate/mod.rs"]
+mod generate;
 
-fn moment(bucket: usize) -> Moment {
-    Moment {
-        bucket: bucket as i64,
-        minute: (bucket % DAY) as u16,
-        weekend: bucket / DAY % 7 >= 5,
-    }
-}
+use generate::{minute, Random, MINUTE};
 
-/// Poisson counts by multiplication of uniform numbers from a xorshift generator.
-struct Random(u64);
-
-impl Random {
-    fn uniform(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn poisson(&mut self, mean: f64) -> f64 {
-        let (mut left, mut count) = (mean, 0.0);
-        while left > 0.0 {
-            let part = left.min(30.0);
-            left -= part;
-            let mut product = self.uniform();
-            while product > (-part).exp() {
-                count += 1.0;
-                product *= self.uniform();
-            }
-        }
-        count
-    }
-}
+const DAY: i64 = generate::DAY;
+const DAYS: i64 = 365;
 
 /// Median over the days of the mean time of a reading, in nanoseconds.
 fn cost(mean: f64) -> f64 {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::new(1);
     let mut series = Series::new();
-    let mut days = Vec::with_capacity(DAYS);
+    let mut days = Vec::with_capacity(DAYS as usize);
     for day in 0..DAYS {
         let readings: Vec<f64> = (0..DAY).map(|_| random.poisson(mean)).collect();
         let start = Instant::now();
-        for (minute, &x) in readings.iter().enumerate() {
-            black_box(series.step(black_box(x), moment(day * DAY + minute), PACE));
+        for (of_day, &x) in (0..).zip(&readings) {
+            black_box(series.step(black_box(x), minute(day * DAY + of_day), MINUTE));
         }
         days.push(start.elapsed().as_nanos() as f64 / DAY as f64);
     }
     days.sort_by(f64::total_cmp);
-    days[DAYS / 2]
+    days[days.len() / 2]
 }
 
 fn main() {

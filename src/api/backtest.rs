@@ -6,7 +6,7 @@ use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
 use super::look::{fold_stretch, stretch};
-use super::{refuse_null, severity_name};
+use super::refuse_null;
 use crate::fault::raise;
 use crate::{reconcile, store};
 
@@ -65,7 +65,7 @@ fn read_backtest(
             (
                 w.series.clone(),
                 i16::from(i.direction),
-                severity_name(i.severity).to_string(),
+                reconcile::severity(&i).to_string(),
                 store::timestamp(cal.start(i.opened)),
                 store::timestamp(cal.start(i.last_seen)),
                 (!i.is_open()).then(|| store::timestamp(cal.start(i.resolved))),

@@ -5,7 +5,7 @@ use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::iter::SetOfIterator;
 use pgrx::prelude::*;
 
-use super::look::{asked_stretch, fold_stretch, Seen};
+use super::look::{asked_stretch, fold_stretch, label_of, Seen};
 use super::refuse_null;
 use crate::calendar::Calendar;
 use crate::fault::raise;
@@ -50,12 +50,7 @@ fn read_chart(
     let lateness = settings::lateness();
     let mut readings: Vec<(i64, ::chart::Point)> = Vec::new();
     let mut show = |shown: Shown| {
-        // Bounds are what costs, so only those of this series are asked for.
-        let wanted = match shown.series {
-            Some(f) => m.label(&f.key) == series,
-            None => series == key::TOTAL,
-        };
-        if wanted {
+        if label_of(&m, &shown) == series {
             let seen = Seen::new(&m, &rules, &shown, lateness, now);
             let point = ::chart::Point {
                 observed: Some(shown.observed),

@@ -4,10 +4,10 @@ use detector::{reason, Bounds, Judgement, Limits, ReasonInput, Verdict};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 
-use super::{refuse_null, span_us};
+use super::refuse_null;
 use crate::fault::raise;
 use crate::fold::{Fold, Shown};
-use crate::monitor::{follows_clock, Monitor, Rule};
+use crate::monitor::{follows_clock, total_direction, Monitor, Rule};
 use crate::overlay::opinion;
 use crate::shared::Direction;
 use crate::{calendar, key, round, settings, store};
@@ -93,6 +93,13 @@ pub(super) struct Seen {
     pub(super) out: Scored,
 }
 
+/// The name of the series that is shown. To be compared before `Seen::new`: its bounds are what costs.
+pub(super) fn label_of(m: &Monitor, shown: &Shown) -> String {
+    shown
+        .series
+        .map_or(key::TOTAL.to_string(), |f| m.label(&f.key))
+}
+
 /// Whether no row of a bucket is waited for any more.
 pub(super) fn is_complete(m: &Monitor, bucket: i64, lateness: i64, now: i64) -> bool {
     m.calendar.start(bucket + 1).saturating_add(lateness) <= now
@@ -101,13 +108,8 @@ pub(super) fn is_complete(m: &Monitor, bucket: i64, lateness: i64, now: i64) -> 
 impl Seen {
     pub(super) fn new(m: &Monitor, rules: &[Rule], shown: &Shown, lateness: i64, now: i64) -> Seen {
         let complete = is_complete(m, shown.at.bucket, lateness, now);
-        let label = shown
-            .series
-            .map_or(key::TOTAL.to_string(), |f| m.label(&f.key));
-        let ruled = rules
-            .iter()
-            .find(|r| r.series == key::TOTAL)
-            .and_then(|r| r.direction);
+        let label = label_of(m, shown);
+        let ruled = total_direction(rules);
         // The total speaks for silence only, unless a rule says otherwise.
         let (limits, direction, counts) = match shown.series {
             Some(f) => (f.limits, f.direction, complete),
@@ -143,7 +145,7 @@ pub(super) fn asked_stretch(
 ) -> Stretch {
     let window = window.unwrap_or_else(|| refuse_null("window"));
     let until = store::micros(until.unwrap_or_else(|| refuse_null("until")));
-    let span = span_us(&window);
+    let span = calendar::span(&window).clamp(i64::MIN.into(), i64::MAX.into()) as i64;
     if span <= 0 {
         raise(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,

@@ -13,7 +13,6 @@ mod stats;
 mod verify;
 
 use detector::Verdict;
-use pgrx::datum::Interval;
 use pgrx::prelude::*;
 
 use crate::fault::raise;
@@ -27,21 +26,6 @@ fn verdict_name(v: Verdict) -> &'static str {
         Verdict::Warning => "warning",
         Verdict::Critical => "critical",
     }
-}
-
-fn severity_name(v: u8) -> &'static str {
-    if v == Verdict::Critical as u8 {
-        "critical"
-    } else {
-        "warning"
-    }
-}
-
-fn span_us(i: &Interval) -> i64 {
-    const DAY_US: i64 = 86_400_000_000;
-    i.micros()
-        .saturating_add(i64::from(i.days()).saturating_mul(DAY_US))
-        .saturating_add(i64::from(i.months()).saturating_mul(30 * DAY_US))
 }
 
 fn refuse_null(what: &str) -> ! {

@@ -77,36 +77,31 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
     round::look_at_prepared(s);
     let horizon = calendar::now().saturating_sub(store::configured_alert_horizon());
     let monitors = store::monitors();
+    let places: Vec<Place> = monitors.iter().filter_map(|m| Place::of(s, m)).collect();
     let mut loads = Vec::new();
-    for m in &monitors {
-        let Some(place) = Place::of(s, m) else {
-            continue;
-        };
+    for place in &places {
         // SAFETY: reads the transaction state. A load needs a transaction that has not written.
         let clean = unsafe { pg_sys::GetTopTransactionIdIfAny() } == pg_sys::InvalidTransactionId;
         if place.needs_load() && clean {
             round::adopt_prepared(s, place.index);
-            loads.push(round::load(&place));
+            loads.push(round::load(place));
         } else {
             loads.push(None);
         }
     }
     let mut added = 0;
-    for (m, loaded) in monitors.iter().zip(loads) {
-        let Some(place) = Place::of(s, m) else {
-            continue;
-        };
+    for (place, loaded) in places.iter().zip(loads) {
         if let Some(l) = loaded {
-            added += round::record_load(m, &l, horizon);
+            added += round::record_load(place.monitor, &l, horizon);
         }
-        let rules = store::rules(&m.name);
-        if round::rules_are_stale(&place) {
-            round::apply_rules(&place, &rules);
+        let (rules, version) = round::rules_of(place);
+        if round::rules_are_stale(place) {
+            round::apply_rules(place, &rules, version);
         }
         place.seal(at);
-        if let Some(changes) = round::survey(&place, &rules) {
+        if let Some(changes) = round::survey(place, &rules) {
             if !changes.is_empty() {
-                added += round::record_changes(&place, &changes, horizon);
+                added += round::record_changes(place, &changes, horizon);
                 // This transaction may yet roll back: the next survey must see the same again.
                 for (_, slot) in s.slots_of(place.cell) {
                     slot.changed.store(1, Ordering::Release);

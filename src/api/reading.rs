@@ -5,7 +5,7 @@ use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 use pgrx::JsonB;
 
-use super::look::{asked_stretch, fold_stretch, is_complete, Seen};
+use super::look::{asked_stretch, fold_stretch, is_complete, label_of, Seen};
 use super::{may_write, refuse_null, verdict_name};
 use crate::fold::Shown;
 use crate::reconcile::{self, Scope};
@@ -61,10 +61,10 @@ fn read_series(
     let cal = &m.calendar;
     let mut rows: Vec<SeriesRow> = Vec::new();
     let mut show = |shown: Shown| {
-        let seen = Seen::new(&m, &rules, &shown, lateness, now);
-        if series.is_some_and(|wanted| wanted != seen.label) {
+        if series.is_some_and(|wanted| wanted != label_of(&m, &shown)) {
             return;
         }
+        let seen = Seen::new(&m, &rules, &shown, lateness, now);
         let labels = match shown.series {
             Some(f) => key::labels(&f.key, &m.series_columns),
             None => serde_json::json!({}),
