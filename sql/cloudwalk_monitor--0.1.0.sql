@@ -15,7 +15,7 @@ BEGIN
     FROM pg_catalog.pg_class c
    WHERE c.relnamespace = '@extschema@'::pg_catalog.regnamespace
      AND c.relname IN ('transactions', 'alerts', 'incidents', 'monitors', 'watched', 'rules',
-                       'snapshots', 'monitor_health', 'monitor_stats');
+                       'snapshots', 'unfolded', 'adopted', 'monitor_health', 'monitor_stats');
   IF taken IS NOT NULL THEN
     RAISE EXCEPTION 'schema "%" has relations with names that cloudwalk_monitor needs', '@extschema@'
       USING ERRCODE = 'duplicate_table',
@@ -200,18 +200,44 @@ COMMENT ON COLUMN incidents.reason IS 'Why it opened, in words.';
 -- Snapshots: states of the models, so that a refold need not begin with the first row
 -- ---------------------------------------------------------------------------------------------------
 CREATE TABLE snapshots (
-  monitor integer     NOT NULL,
-  time    timestamptz NOT NULL,
-  series  bytea       NOT NULL,
-  state   bytea       NOT NULL,
-  PRIMARY KEY (monitor, time, series)
+  monitor   integer     NOT NULL,
+  time      timestamptz NOT NULL,
+  series    bytea       NOT NULL,
+  state     bytea       NOT NULL,
+  stored_at timestamptz NOT NULL DEFAULT now()
 );
+-- Not unique: states of a dump may come when the worker has stored its own already.
+CREATE INDEX snapshots_time_idx ON snapshots (monitor, time, series);
 ALTER TABLE snapshots ALTER COLUMN state SET STORAGE EXTERNAL;
 COMMENT ON TABLE snapshots IS 'States of the models from time to time; a refold begins with the newest one before what changed.';
 COMMENT ON COLUMN snapshots.monitor IS 'Number of the monitor; 0 is transactions.';
 COMMENT ON COLUMN snapshots.time IS 'Start of the last bucket folded in.';
 COMMENT ON COLUMN snapshots.series IS 'Key of the series; empty for what belongs to the monitor as a whole.';
 COMMENT ON COLUMN snapshots.state IS 'The state, with a version in its first byte.';
+COMMENT ON COLUMN snapshots.stored_at IS 'When it was stored; of states for the same bucket the latest count.';
+
+-- ---------------------------------------------------------------------------------------------------
+-- What this database itself has to remember: neither is dumped
+-- ---------------------------------------------------------------------------------------------------
+-- No index: the trigger writes it without one, and it is empty but for moments.
+CREATE TABLE unfolded (
+  monitor integer     NOT NULL,
+  since   timestamptz NOT NULL,
+  xid     bigint      NOT NULL
+);
+COMMENT ON TABLE unfolded IS 'Changes older than cloudwalk_monitor.sealed_horizon that no stored state knows yet: written with the change, deleted by the refold. It is what a restart would otherwise miss.';
+COMMENT ON COLUMN unfolded.monitor IS 'Number of the monitor; 0 is transactions.';
+COMMENT ON COLUMN unfolded.since IS 'From when on something changed.';
+COMMENT ON COLUMN unfolded.xid IS 'The transaction that did it.';
+
+CREATE TABLE adopted (
+  monitor     integer     PRIMARY KEY,
+  quiet_until timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO adopted (monitor) VALUES (0);
+COMMENT ON TABLE adopted IS 'The monitors of this database, and until when their rows came from a dump: those page nobody.';
+COMMENT ON COLUMN adopted.monitor IS 'Number of the monitor; 0 is transactions. One that is missing came with a dump.';
+COMMENT ON COLUMN adopted.quiet_until IS 'Start of the newest bucket restored.';
 
 SELECT pg_catalog.pg_extension_config_dump('transactions', '');
 SELECT pg_catalog.pg_extension_config_dump('transactions_id_seq', '');
@@ -228,9 +254,9 @@ SELECT pg_catalog.pg_extension_config_dump('snapshots', '');
 CREATE FUNCTION judge_row() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'judge_row_wrapper';
 COMMENT ON FUNCTION judge_row() IS 'BEFORE ROW trigger: judges the row and fills expected, score and verdict. Reads and writes no table.';
 CREATE FUNCTION record_row() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'record_row_wrapper';
-COMMENT ON FUNCTION record_row() IS 'AFTER ROW trigger: remembers what was really inserted, updated or deleted, for the models. Reads and writes no table.';
+COMMENT ON FUNCTION record_row() IS 'AFTER ROW trigger: remembers what was really inserted, updated or deleted, for the models. Reads no table, and writes none but unfolded, for changes older than cloudwalk_monitor.sealed_horizon.';
 CREATE FUNCTION record_truncate() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'record_truncate_wrapper';
-COMMENT ON FUNCTION record_truncate() IS 'AFTER TRUNCATE trigger: the models must be folded again.';
+COMMENT ON FUNCTION record_truncate() IS 'AFTER TRUNCATE trigger: the models must be folded again. Writes unfolded.';
 CREATE FUNCTION rules_changed() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'rules_changed_wrapper';
 COMMENT ON FUNCTION rules_changed() IS 'AFTER trigger on rules and watched: has the worker read them at commit.';
 
@@ -340,6 +366,7 @@ BEGIN
   INSERT INTO watched AS w (name, relation, time_column, value_column, series_columns, bucket, time_zone)
        VALUES (label, source, time_column, value_column, series_columns, bucket, time_zone)
     RETURNING w.id INTO monitor;
+  INSERT INTO adopted AS a (monitor) VALUES (monitor);
   args := format('%L, %L, %L, %L, %L', monitor::text, width::text, time_zone, time_column, coalesce(value_column, ''))
        || coalesce((SELECT string_agg(format(', %L', c), '' ORDER BY i)
                       FROM unnest(series_columns) WITH ORDINALITY AS u(c, i)), '');
@@ -376,6 +403,7 @@ BEGIN
     EXECUTE format('DROP TRIGGER %I ON %s', trig.tgname, trig.rel);
   END LOOP;
   DELETE FROM snapshots s WHERE s.monitor = gone.id;
+  DELETE FROM adopted a WHERE a.monitor = gone.id;
   DELETE FROM rules r WHERE r.monitor = gone.name;
 END
 $$;

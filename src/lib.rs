@@ -13,12 +13,14 @@ mod key;
 mod monitor;
 mod overlay;
 mod plan;
+mod quiet;
 mod reconcile;
 mod round;
 mod settings;
 mod shared;
 mod store;
 mod trigger;
+mod unfolded;
 mod worker;
 
 pgrx::pg_module_magic!();

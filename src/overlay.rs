@@ -17,6 +17,7 @@ use crate::calendar::Calendar;
 use crate::monitor::Monitor;
 use crate::plan::Plan;
 use crate::shared::{self, Delta, Direction, PreparedWork, Segment, LIVE, NEVER, RING};
+use crate::unfolded::Noted;
 use crate::{calendar, fault, worker};
 
 /// Journal entries of one transaction; past that it only remembers from where the table must be folded.
@@ -152,6 +153,10 @@ struct Level {
     dirty: HashMap<u32, i64>,
     spilled: bool,
     rules: bool,
+    /// What was written to `unfolded`.
+    noted: Noted,
+    /// Newest bucket per monitor whose rows come from a dump.
+    quiet: HashMap<u32, i64>,
 }
 
 impl Level {
@@ -163,6 +168,10 @@ impl Level {
     fn dirty(&mut self, monitor: u32, from: i64) {
         let d = self.dirty.entry(monitor).or_insert(NEVER);
         *d = (*d).min(from);
+    }
+    fn quiet(&mut self, monitor: u32, until: i64) {
+        let q = self.quiet.entry(monitor).or_insert(i64::MIN);
+        *q = (*q).max(until);
     }
 }
 
@@ -179,7 +188,10 @@ pub struct Overlay {
     entries: usize,
     ready: Vec<Delta>,
     ready_dirty: Vec<(u32, i64)>,
+    ready_quiet: Vec<(u32, i64)>,
     xid: u32,
+    /// The transaction restores rows of a dump.
+    restores: bool,
 }
 
 thread_local! {
@@ -518,7 +530,11 @@ impl Overlay {
         let m = self.monitor(segment, plan);
         let s = self.series(m, key);
         let full = self.entries >= MAX_JOURNAL;
+        let restores = self.restores;
         let level = self.level();
+        if restores {
+            level.quiet(m, bucket);
+        }
         if full || level.spilled {
             level.spilled = true;
             level.dirty(m, bucket);
@@ -536,6 +552,21 @@ impl Overlay {
         self.level().dirty(m, from);
     }
 
+    /// Whether a change at a time has to be written to `unfolded`; then takes it for written.
+    pub fn note_unfolded(&mut self, segment: Option<Segment>, plan: &Rc<Plan>, time: i64) -> bool {
+        let m = self.monitor(segment, plan);
+        if self.levels.iter().any(|l| l.noted.covers(m, time)) {
+            return false;
+        }
+        self.level().noted.add(m, time);
+        true
+    }
+
+    /// Notes that this transaction restores a dump.
+    pub fn restores(&mut self) {
+        self.restores = true;
+    }
+
     /// Notes that rules were changed, so that the worker reads them once this commits.
     pub fn rules_changed(&mut self) {
         self.level().rules = true;
@@ -546,7 +577,7 @@ impl Overlay {
     }
 
     fn clear(&mut self) {
-        if self.monitors.is_empty() && self.levels.is_empty() {
+        if self.monitors.is_empty() && self.levels.is_empty() && !self.restores {
             return;
         }
         *self = Overlay::default();
@@ -556,12 +587,19 @@ impl Overlay {
     fn prepare_merge(&mut self, segment: Segment) {
         self.ready.clear();
         self.ready_dirty.clear();
+        self.ready_quiet.clear();
         // SAFETY: reads the transaction state.
         self.xid = unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner();
         for level in &self.levels {
             for (m, from) in &level.dirty {
                 if let Some(cell) = self.monitors[*m as usize].cell {
                     self.ready_dirty.push((cell, *from));
+                }
+            }
+            for (m, until) in &level.quiet {
+                let m = &self.monitors[*m as usize];
+                if let Some(cell) = m.cell {
+                    self.ready_quiet.push((cell, m.plan.calendar.start(*until)));
                 }
             }
             for ((s, bucket), (sum, rows)) in &level.deltas {
@@ -594,6 +632,11 @@ impl Overlay {
     fn merge(&mut self, segment: Segment) {
         let now = calendar::now();
         let mut wake = false;
+        for (cell, until) in &self.ready_quiet {
+            segment.header().cells[*cell as usize]
+                .quiet_until
+                .fetch_max(*until, Ordering::AcqRel);
+        }
         let mut rest = self.ready.as_slice();
         while let Some(first) = rest.first() {
             let n = rest.partition_point(|d| d.cell <= first.cell);
@@ -656,6 +699,10 @@ impl Overlay {
                     for (m, from) in top.dirty {
                         parent.dirty(m, from);
                     }
+                    for (m, until) in top.quiet {
+                        parent.quiet(m, until);
+                    }
+                    parent.noted.merge(top.noted);
                     parent.spilled |= top.spilled;
                     parent.rules |= top.rules;
                 }

@@ -8,6 +8,7 @@ use detector::{Ground, Incident, LimitWatch, Limits, Series};
 use crate::calendar::{self, DAY_US};
 use crate::fold::Fold;
 use crate::monitor::{follows_clock, open_for, Frontier, Monitor, Rule};
+use crate::quiet;
 use crate::reconcile::{self, Scope, Wanted};
 use crate::shared::{Cell, Direction, LoadedModel, LoadedSeries, Seen, Segment, LIVE, NEVER, RING};
 use crate::{settings, store};
@@ -117,6 +118,8 @@ pub struct Loaded {
     pub snapshots: Vec<store::Snapshot>,
     /// Snapshots from this bucket on are void.
     pub void_from: i64,
+    /// Transactions whose rows in `unfolded` are settled once this is recorded.
+    pub taken_in: Vec<i64>,
 }
 
 /// Folds a monitor from its table into the shared store. None: it has to be tried again later.
@@ -152,17 +155,20 @@ pub fn load(place: &Place) -> Option<Loaded> {
     }
 
     let mut fold = Fold::new(m, &rules);
+    let unfolded = store::unfolded(m);
     if catching_up {
         resume_shared(place, &mut fold, sealed);
     } else {
-        let before = if was_live {
-            dirty.saturating_sub(1)
-        } else {
-            // What was committed but not folded before the server stopped lies within the horizon.
-            newest
-                .saturating_sub(cal.buckets_in(settings::sealed_horizon()))
-                .min(dirty.saturating_sub(1))
-        };
+        let mut before = dirty.saturating_sub(1);
+        if !was_live {
+            // What was committed but not folded before the server stopped was younger than the horizon, seen from
+            // the newest stored state at the latest, or is noted as unfolded.
+            let stored = store::newest_snapshot(m).unwrap_or(newest).min(newest);
+            before = before.min(stored.saturating_sub(cal.buckets_in(settings::sealed_horizon())));
+        }
+        for (_, since) in &unfolded {
+            before = before.min(since.saturating_sub(1));
+        }
         if before > i64::MIN / 2 {
             resume_stored(m, &mut fold, before);
         }
@@ -253,6 +259,11 @@ pub fn load(place: &Place) -> Option<Loaded> {
         } else {
             base.saturating_add(1)
         },
+        taken_in: unfolded
+            .iter()
+            .filter(|(_, since)| *since > base || base == i64::MIN)
+            .map(|(xid, _)| *xid)
+            .collect(),
     };
     let model = LoadedModel {
         from: base.saturating_add(1),
@@ -359,7 +370,9 @@ pub fn capture_shared(place: &Place) -> Option<store::Snapshot> {
 }
 
 /// Records what a load found.
-pub fn record_load(m: &Monitor, loaded: &Loaded, horizon: i64) -> usize {
+pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize {
+    let m = place.monitor;
+    store::forget_unfolded(m, &loaded.taken_in);
     if loaded.void_from != NEVER {
         store::drop_snapshots(m, loaded.void_from);
     }
@@ -371,7 +384,7 @@ pub fn record_load(m: &Monitor, loaded: &Loaded, horizon: i64) -> usize {
         &loaded.wanted,
         &Scope {
             series: None,
-            horizon,
+            horizon: quiet::horizon(m, place.cell, alert_horizon),
             retract_from: Some(m.calendar.start(loaded.from)),
             sealed_at: m.calendar.start(loaded.sealed),
             provisional: false,
@@ -618,7 +631,7 @@ impl Provisional {
 }
 
 /// Records what a survey found.
-pub fn record_changes(place: &Place, changes: &Changes, horizon: i64) -> usize {
+pub fn record_changes(place: &Place, changes: &Changes, alert_horizon: i64) -> usize {
     let cal = &place.monitor.calendar;
     let sealed = place.cell.sealed_hint.load(Ordering::Acquire);
     let added = reconcile::reconcile(
@@ -626,7 +639,7 @@ pub fn record_changes(place: &Place, changes: &Changes, horizon: i64) -> usize {
         &changes.wanted,
         &Scope {
             series: Some(changes.series.clone()),
-            horizon,
+            horizon: quiet::horizon(place.monitor, place.cell, alert_horizon),
             retract_from: Some(cal.start(sealed.saturating_sub(RING as i64))),
             sealed_at: cal.start(sealed),
             provisional: true,

@@ -189,7 +189,11 @@ fn watched(condition: &str, args: &Args) -> Vec<Monitor> {
 /// Every monitor.
 pub fn monitors() -> Vec<Monitor> {
     let mut list = vec![shipped()];
-    list.extend(watched("true", &[]));
+    // While a dump is restored, a table's rows come before its triggers: until then there is nothing to follow.
+    list.extend(watched(
+        "EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = relation AND t.tgname = 'cloudwalk_monitor_record_' || id)",
+        &[],
+    ));
     list
 }
 
@@ -332,8 +336,12 @@ pub fn snapshot(m: &Monitor, before: i64) -> Option<Snapshot> {
         &format!("SELECT max(time) FROM {schema}.snapshots WHERE monitor = $1 AND time <= $2"),
         &[m.id.into(), timestamp(m.calendar.start(before)).into()],
     )?;
+    // Where a dump brought states for the same bucket, the latest ones count, and are not mixed with others.
     let states = all(
-        &format!("SELECT series, state FROM {schema}.snapshots WHERE monitor = $1 AND time = $2"),
+        &format!(
+            "SELECT series, state FROM {schema}.snapshots WHERE monitor = $1 AND time = $2 AND stored_at = \
+               (SELECT max(stored_at) FROM {schema}.snapshots WHERE monitor = $1 AND time = $2)"
+        ),
         &[m.id.into(), time.into()],
         |r| Some((get(r, 1)?, get(r, 2)?)),
     );
@@ -341,6 +349,70 @@ pub fn snapshot(m: &Monitor, before: i64) -> Option<Snapshot> {
         bucket: m.calendar.bucket(micros(time))?,
         states,
     })
+}
+
+/// Bucket of the newest snapshot.
+pub fn newest_snapshot(m: &Monitor) -> Option<i64> {
+    let time: TimestampWithTimeZone = one(
+        &format!(
+            "SELECT max(time) FROM {}.snapshots WHERE monitor = $1",
+            schema()
+        ),
+        &[m.id.into()],
+    )?;
+    m.calendar.bucket(micros(time))
+}
+
+/// The rows of `unfolded` for a monitor: transaction, and the bucket from which on it changed something.
+pub fn unfolded(m: &Monitor) -> Vec<(i64, i64)> {
+    let sql = format!(
+        "SELECT xid, since FROM {}.unfolded WHERE monitor = $1",
+        schema()
+    );
+    all(&sql, &[m.id.into()], |r| {
+        let since = micros(get(r, 2)?);
+        Some((get(r, 1)?, m.calendar.bucket(since).unwrap_or(i64::MIN)))
+    })
+}
+
+/// Deletes the rows of `unfolded` that transactions left.
+pub fn forget_unfolded(m: &Monitor, xids: &[i64]) {
+    if !xids.is_empty() {
+        write(
+            &format!(
+                "DELETE FROM {}.unfolded WHERE monitor = $1 AND xid = ANY ($2)",
+                schema()
+            ),
+            &[m.id.into(), xids.to_vec().into()],
+        );
+    }
+}
+
+/// Start of the newest bucket of a monitor whose rows came from a dump, i64::MIN where none did; None: the
+/// monitor itself came from a dump and has not been looked at yet.
+pub fn quiet_until(monitor: i32) -> Option<i64> {
+    let sql = format!(
+        "SELECT quiet_until FROM {}.adopted WHERE monitor = $1",
+        schema()
+    );
+    one::<TimestampWithTimeZone>(&sql, &[monitor.into()]).map(micros)
+}
+
+/// Stores it.
+pub fn set_quiet_until(monitor: i32, until: i64) {
+    let until = if until == i64::MIN {
+        TimestampWithTimeZone::negative_infinity()
+    } else {
+        timestamp(until)
+    };
+    write(
+        &format!(
+            "INSERT INTO {}.adopted AS a (monitor, quiet_until) VALUES ($1, $2) \
+             ON CONFLICT (monitor) DO UPDATE SET quiet_until = greatest(a.quiet_until, excluded.quiet_until)",
+            schema()
+        ),
+        &[monitor.into(), until.into()],
+    );
 }
 
 /// Drops the snapshots of buckets from one on.
@@ -359,11 +431,14 @@ pub fn store_snapshot(m: &Monitor, snapshot: &Snapshot) {
     const KEEP_US: i64 = 100 * 86_400_000_000;
     let schema = schema();
     let time = m.calendar.start(snapshot.bucket);
+    write(
+        &format!("DELETE FROM {schema}.snapshots WHERE monitor = $1 AND time = $2"),
+        &[m.id.into(), timestamp(time).into()],
+    );
     for (series, state) in &snapshot.states {
         write(
             &format!(
-                "INSERT INTO {schema}.snapshots (monitor, time, series, state) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (monitor, time, series) DO UPDATE SET state = excluded.state"
+                "INSERT INTO {schema}.snapshots (monitor, time, series, state) VALUES ($1, $2, $3, $4)"
             ),
             &[
                 m.id.into(),
@@ -645,6 +720,11 @@ pub fn extension_owner() -> Option<pg_sys::Oid> {
         "SELECT extowner FROM pg_catalog.pg_extension WHERE extname = 'cloudwalk_monitor'",
         &[],
     )
+}
+
+/// Every database there is.
+pub fn all_databases() -> Vec<pg_sys::Oid> {
+    all("SELECT oid FROM pg_catalog.pg_database", &[], |r| get(r, 1))
 }
 
 /// Databases that accept connections.

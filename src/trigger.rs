@@ -1,4 +1,5 @@
-//! The row triggers. Both look up no name, read no table and write none.
+//! The row triggers. They read no table and write none, but for a change behind all stored
+//! states (`unfolded`).
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,10 +10,12 @@ use pgrx::{pg_guard, pg_sys};
 
 use crate::calendar;
 use crate::fault;
-use crate::overlay::{self, Opinion, Reading};
+use crate::overlay::{self, Opinion, Overlay, Reading};
 use crate::plan::{self, Plan};
+use crate::quiet;
 use crate::settings;
-use crate::shared::{self, Segment};
+use crate::shared::{self, Segment, LIVE};
+use crate::unfolded;
 use crate::worker;
 
 thread_local! {
@@ -113,7 +116,13 @@ pub unsafe extern "C-unwind" fn judge_row_wrapper(
     };
     let columns = (*data.tg_relation).rd_att;
     // A restored row keeps the verdict it had.
-    if plan.verdict.is_none() || plan.has_verdict(tuple, columns) {
+    if plan.verdict.is_none() {
+        return pg_sys::Datum::from(tuple);
+    }
+    if plan.has_verdict(tuple, columns) {
+        if quiet::session_restores() {
+            overlay::with(Overlay::restores);
+        }
         return pg_sys::Datum::from(tuple);
     }
     let segment = segment(fcinfo);
@@ -222,7 +231,11 @@ pub unsafe extern "C-unwind" fn record_row_wrapper(
     let mut note = |tuple: pg_sys::HeapTuple, sign: i64| {
         let row = plan.read(tuple, columns, &mut key);
         let result = fault::pure(|| record(segment, &plan, &key, &row, sign, !inserted));
-        if let Err(detail) = result {
+        let written = result.and_then(|unfolded| match unfolded {
+            Some(since) => write_unfolded(fcinfo, &plan, since),
+            None => Ok(()),
+        });
+        if let Err(detail) = written {
             fault_in(segment, "a row could not be recorded", detail);
         }
     };
@@ -238,6 +251,16 @@ pub unsafe extern "C-unwind" fn record_row_wrapper(
     pg_sys::Datum::from(0usize)
 }
 
+unsafe fn write_unfolded(
+    fcinfo: pg_sys::FunctionCallInfo,
+    plan: &Plan,
+    since: i64,
+) -> Result<(), String> {
+    let function = (*(*fcinfo).flinfo).fn_oid;
+    fault::contained(|| unfolded::write(function, plan.monitor, since))
+}
+
+/// Records one change. Gives the time to be written to `unfolded`, where that is needed.
 fn record(
     segment: Option<Segment>,
     plan: &Rc<Plan>,
@@ -245,7 +268,7 @@ fn record(
     row: &plan::Row,
     sign: i64,
     correction: bool,
-) {
+) -> Option<i64> {
     let Some(bucket) = judged_bucket(segment, plan, row.time) else {
         if let Some(s) = segment {
             if sign > 0 {
@@ -256,10 +279,10 @@ fn record(
                 cell.future_from.fetch_min(bucket, Ordering::AcqRel);
             }
         }
-        return;
+        return None;
     };
     if correction && segment.is_some_and(|s| is_retention(s, plan, bucket)) {
-        return;
+        return None;
     }
     overlay::with(|o| {
         if !settings::enabled() {
@@ -274,7 +297,23 @@ fn record(
                 sign as i32,
             );
         }
-    });
+        let old = segment.is_none_or(|s| is_behind_stored_states(s, plan, bucket));
+        let since = unfolded::since(plan.calendar.start(bucket));
+        (old && o.note_unfolded(segment, plan, since)).then_some(since)
+    })
+}
+
+/// Whether a change may lie before the stored state that a restart would begin with.
+fn is_behind_stored_states(segment: Segment, plan: &Plan, bucket: i64) -> bool {
+    let Some((_, cell)) = segment.cell(plan.monitor) else {
+        return true;
+    };
+    if cell.state.load(Ordering::Acquire) == LIVE {
+        return is_retention(segment, plan, bucket);
+    }
+    // Which rows there are is not known yet; live ones are of now.
+    let horizon = segment.header().sealed_horizon.load(Ordering::Relaxed);
+    plan.calendar.start(bucket) < calendar::now().saturating_sub(horizon)
 }
 
 /// Whether a change is so old that it is retention, not correction.
@@ -298,7 +337,17 @@ pub unsafe extern "C-unwind" fn record_truncate_wrapper(
     let data = trigger_data(fcinfo);
     let segment = segment(fcinfo);
     match plan::of_trigger(data) {
-        Ok(plan) => overlay::with(|o| o.mark_dirty(segment, &plan, i64::MIN)),
+        Ok(plan) => {
+            let noted = overlay::with(|o| {
+                o.mark_dirty(segment, &plan, i64::MIN);
+                o.note_unfolded(segment, &plan, i64::MIN)
+            });
+            if noted {
+                if let Err(detail) = write_unfolded(fcinfo, &plan, i64::MIN) {
+                    fault_in(segment, "a TRUNCATE could not be recorded", detail);
+                }
+            }
+        }
         Err(detail) => fault_in(segment, "the table cannot be read", detail),
     }
     pg_sys::Datum::from(0usize)

@@ -379,9 +379,13 @@ fn read(
     version: u64,
     now: i64,
 ) -> Option<bool> {
+    let traces = shared::traces();
     let found = transaction(|| {
         if store::extension() != Some(extension) {
             return None;
+        }
+        if traces.len() > 1 {
+            shared::sweep(&traces, &store::all_databases(), extension);
         }
         round::look_at_prepared(segment);
         let h = segment.header();
@@ -431,8 +435,7 @@ fn one(place: &Place, rules: &[Rule], rules_version: u64) -> Option<bool> {
             Some(loaded) => {
                 // Level-triggered: should this fail, the survey below wants the same again, and a load that
                 // found more than the models remember is repeated.
-                let recorded =
-                    transaction(|| round::record_load(place.monitor, &loaded, horizon()));
+                let recorded = transaction(|| round::record_load(place, &loaded, horizon()));
                 match recorded {
                     Some(n) => {
                         let stats = &place.segment.header().stats;
@@ -471,7 +474,7 @@ fn one(place: &Place, rules: &[Rule], rules_version: u64) -> Option<bool> {
     Some(again)
 }
 
-/// Start of the time whose buckets may page.
+/// Start of the time whose buckets may page by their age.
 fn horizon() -> i64 {
     calendar::now().saturating_sub(store::configured_alert_horizon())
 }

@@ -261,3 +261,90 @@ fn preloaded_it_starts_at_boot() {
         "t"
     );
 }
+
+/// What is older than `sealed_horizon` is behind every stored state that a restart begins with, so that it has to be
+/// remembered on disk until the refold is recorded.
+#[test]
+fn old_rows_survive_a_crash_before_their_refold() {
+    let cluster = Cluster::start_with(&[("cloudwalk_monitor.sealed_horizon", "1 day")]);
+    let mut m = Monitored::create(&cluster, "old");
+    m.run(&calm_sql(EPOCH, 0, 5 * 1440));
+    m.assert_models();
+    assert!(m.number("SELECT count(DISTINCT time) FROM snapshots") > 3);
+    let old_rows = [
+        format!(
+            "INSERT INTO transactions (time, status, count) VALUES ({}, 'denied', 40)",
+            minute(300)
+        ),
+        format!(
+            "BEGIN; SAVEPOINT a; INSERT INTO transactions (time, status, count) VALUES ({}, 'denied', 50); \
+             ROLLBACK TO a; INSERT INTO transactions (time, status, count) VALUES ({}, 'failed', 9); COMMIT",
+            minute(200),
+            minute(400)
+        ),
+        format!(
+            "BEGIN; INSERT INTO transactions (time, status, count) VALUES ({}, 'denied', 60); \
+             PREPARE TRANSACTION 'old'; COMMIT PREPARED 'old'",
+            minute(500)
+        ),
+        "TRUNCATE transactions".to_string(),
+    ];
+    for sql in old_rows {
+        let worker = m.number("SELECT worker_pid FROM monitor_health");
+        cluster.freeze(worker as i32);
+        for statement in sql.split("; ") {
+            m.run(statement);
+        }
+        cluster.kill9_postmaster_tree();
+        cluster.start_again();
+        m.reconnect();
+        m.run(&format!(
+            "INSERT INTO transactions (time, status, count) VALUES ({}, 'approved', 120)",
+            minute(5 * 1440 + 1)
+        ));
+        m.assert_models();
+        println!("survived: {sql}");
+    }
+    assert_eq!(m.number("SELECT count(*) FROM unfolded"), 0);
+}
+
+/// A worker that is ended with its database cannot free the shared memory of the models; those of other databases do.
+#[test]
+fn the_memory_of_a_dropped_database_is_freed() {
+    let cluster = Cluster::start();
+    let mut m = Monitored::create(&cluster, "stays");
+    let traces = |cluster: &Cluster| -> Vec<String> {
+        let directory = cluster.data_dir().join("pg_stat_tmp");
+        let mut names: Vec<String> = std::fs::read_dir(directory)
+            .expect("the data directory can be read")
+            .map(|e| {
+                e.expect("an entry")
+                    .file_name()
+                    .into_string()
+                    .expect("UTF-8")
+            })
+            .filter(|n| n.starts_with("cloudwalk_monitor."))
+            .collect();
+        names.sort();
+        names
+    };
+    let one = traces(&cluster);
+    assert_eq!(one.len(), 1, "{one:?}");
+    let goes = Monitored::create(&cluster, "goes");
+    let both = traces(&cluster);
+    assert_eq!(both.len(), 2, "{both:?}");
+    let new = both.iter().find(|n| !one.contains(n)).expect("one is new");
+    let text = std::fs::read_to_string(cluster.data_dir().join("pg_stat_tmp").join(new));
+    let text = text.expect("the handle can be read");
+    let handle = text.split_whitespace().last().expect("a handle");
+    let memory = format!("/dev/shm/PostgreSQL.{handle}");
+    assert!(std::path::Path::new(&memory).exists(), "{memory}");
+    drop(goes);
+    m.run("DROP DATABASE goes WITH (FORCE)");
+    eventually(SOON, || (traces(&cluster) == one).then_some(()));
+    eventually(SOON, || {
+        (!std::path::Path::new(&memory).exists()).then_some(())
+    });
+    m.run(&calm_sql(EPOCH, 0, 60));
+    m.assert_models();
+}

@@ -92,7 +92,7 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
     let mut added = 0;
     for (place, loaded) in places.iter().zip(loads) {
         if let Some(l) = loaded {
-            added += round::record_load(place.monitor, &l, horizon);
+            added += round::record_load(place, &l, horizon);
         }
         let (rules, version) = round::rules_of(place);
         if round::rules_are_stale(place) {

@@ -6,10 +6,11 @@ use pgrx::prelude::*;
 use pgrx::JsonB;
 
 use super::look::{asked_stretch, fold_stretch, is_complete, label_of, Seen};
-use super::{may_write, refuse_null, verdict_name};
+use super::{may_write, refuse_null, segment, verdict_name};
 use crate::fold::Shown;
+use crate::monitor::Monitor;
 use crate::reconcile::{self, Scope};
-use crate::{calendar, key, settings, store};
+use crate::{calendar, key, quiet, settings, store};
 
 type SeriesRow = (
     String,
@@ -25,6 +26,15 @@ type SeriesRow = (
     String,
     Option<String>,
 );
+
+/// Start of the time whose buckets may page, as this session is set.
+fn alert_horizon(m: &Monitor, now: i64) -> i64 {
+    let horizon = now.saturating_sub(settings::alert_horizon());
+    match segment().and_then(|s| s.cell(m.id)) {
+        Some((_, cell)) => quiet::horizon(m, cell, horizon),
+        None => horizon,
+    }
+}
 
 /// Every reading of a window; with `record`, what is new in it goes into `alerts`.
 #[pg_extern(sql = false)]
@@ -101,7 +111,7 @@ fn read_series(
                 &wanted,
                 &Scope {
                     series: None,
-                    horizon: now.saturating_sub(settings::alert_horizon()),
+                    horizon: alert_horizon(&m, now),
                     retract_from: None,
                     sealed_at: cal.start(fold.sealed),
                     provisional: false,

@@ -12,7 +12,7 @@ use crate::key::MAX_KEY;
 /// Says "this is ours"; written last by the creator.
 pub const MAGIC: u64 = 0x636c_6f75_6477_6d31;
 /// Changes with every change of this file or of a state of the detector.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 /// Unsealed buckets a series can hold. Lateness and a lagging worker have to fit in.
 pub const RING: usize = 32;
 /// Monitors of one database.
@@ -193,6 +193,8 @@ pub struct Cell {
     pub future_from: AtomicI64,
     /// Newest bucket with a committed row; i64::MIN before the first.
     pub newest: AtomicI64,
+    /// Start of the newest bucket whose rows came from a dump; i64::MIN where none did.
+    pub quiet_until: AtomicI64,
     /// When something was last merged, by the clock.
     pub touched_at: AtomicI64,
     /// Width of a bucket, microseconds; 0 until the worker has seen the monitor.

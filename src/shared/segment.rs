@@ -17,7 +17,6 @@ use crate::{fault, key, monitor, settings};
 #[derive(Clone, Copy)]
 pub struct Segment {
     base: *mut u8,
-    handle: pg_sys::dsm_handle,
 }
 
 thread_local! {
@@ -90,14 +89,20 @@ pub fn attach(extension: pg_sys::Oid) -> Option<Segment> {
     }
 }
 
-fn file(extension: u32) -> String {
-    // SAFETY: constant after connection start.
-    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    format!("pg_stat_tmp/cloudwalk_monitor.{database}.{extension}")
+/// What the names of the files begin with that say where a segment is; database and extension follow.
+pub(super) const HANDLES: &str = "pg_stat_tmp/cloudwalk_monitor.";
+
+fn file(database: u32, extension: u32) -> String {
+    format!("{HANDLES}{database}.{extension}")
 }
 
-fn stored_handle(extension: u32) -> Option<pg_sys::dsm_handle> {
-    let text = std::fs::read_to_string(file(extension)).ok()?;
+fn this_database() -> u32 {
+    // SAFETY: constant after connection start.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}
+
+fn stored_handle(database: u32, extension: u32) -> Option<pg_sys::dsm_handle> {
+    let text = std::fs::read_to_string(file(database, extension)).ok()?;
     let (start, handle) = text.trim().split_once(' ')?;
     // SAFETY: set by the postmaster before this process began.
     (start.parse::<i64>().ok()? == unsafe { pg_sys::PgStartTime })
@@ -114,7 +119,7 @@ enum Found {
 }
 
 fn find(extension: u32) -> Found {
-    let Some(handle) = stored_handle(extension) else {
+    let Some(handle) = stored_handle(this_database(), extension) else {
         return Found::Nothing;
     };
     // SAFETY: attaching an unknown handle answers NULL; the mapping is pinned before it is used.
@@ -129,7 +134,6 @@ fn find(extension: u32) -> Found {
         }
         let segment = Segment {
             base: pg_sys::dsm_segment_address(dsm).cast(),
-            handle,
         };
         // The first fields, up to the layout, are the same in every layout.
         let h = segment.header();
@@ -236,6 +240,7 @@ unsafe fn create(extension: u32) -> Option<Segment> {
         cell.dirty_from.store(NEVER, Ordering::Relaxed);
         cell.future_from.store(NEVER, Ordering::Relaxed);
         cell.newest.store(i64::MIN, Ordering::Relaxed);
+        cell.quiet_until.store(i64::MIN, Ordering::Relaxed);
         cell.sealed_hint.store(i64::MIN, Ordering::Relaxed);
         let model = &mut *cell.model.get();
         model.sealed = i64::MIN;
@@ -244,7 +249,7 @@ unsafe fn create(extension: u32) -> Option<Segment> {
     header.magic.store(MAGIC, Ordering::Release);
     let (started, pid) = (pg_sys::PgStartTime, pg_sys::MyProcPid);
     let text = format!("{started} {handle}");
-    let name = file(extension);
+    let name = file(this_database(), extension);
     let draft = format!("{name}.{pid}");
     let written = std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, &name));
     if let Err(e) = written {
@@ -255,7 +260,19 @@ unsafe fn create(extension: u32) -> Option<Segment> {
         );
         return None;
     }
-    Some(Segment { base, handle })
+    Some(Segment { base })
+}
+
+/// Unpins the segment of an extension that is gone: its memory is free once the last session that knew it ends.
+pub(super) fn let_go(database: u32, extension: u32) {
+    let handle = stored_handle(database, extension);
+    // Whoever removes the file is the one who unpins.
+    if std::fs::remove_file(file(database, extension)).is_ok() {
+        if let Some(handle) = handle {
+            // SAFETY: a handle of this life of the server, pinned when its file was written.
+            unsafe { pg_sys::dsm_unpin_segment(handle) };
+        }
+    }
 }
 
 /// A lock held; released when it goes out of scope.
@@ -343,10 +360,9 @@ impl Segment {
 
     /// Lets the memory go when its last user ends.
     pub fn unpin(&self) {
-        self.header().magic.store(0, Ordering::Release);
-        // SAFETY: the segment was pinned at creation; unpinning twice is prevented by the magic.
-        unsafe { pg_sys::dsm_unpin_segment(self.handle) };
-        let _ = std::fs::remove_file(file(self.header().extension));
+        let h = self.header();
+        h.magic.store(0, Ordering::Release);
+        let_go(h.database, h.extension);
     }
 
     #[inline]

@@ -256,6 +256,12 @@ impl Cluster {
         tools::run(self.tool("pg_dump").args(args), "")
     }
 
+    /// Runs another client program of the server's with `args`.
+    #[track_caller]
+    pub fn run(&self, program: &str, args: &[&str]) -> ToolOutput {
+        tools::run(self.tool(program).args(args), "")
+    }
+
     /// Any client program of the server's, aimed at this cluster's database `postgres` as superuser.
     pub fn tool(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
@@ -310,10 +316,27 @@ impl Cluster {
     /// SIGKILL to one backend or worker of this server, upon which the server restarts itself.
     #[track_caller]
     pub fn kill9(&self, pid: i32) {
+        self.signal(pid, Signal::SIGKILL);
+    }
+
+    /// SIGSTOP to one backend or worker of this server: it does nothing more until it is killed or thawed.
+    #[track_caller]
+    pub fn freeze(&self, pid: i32) {
+        self.signal(pid, Signal::SIGSTOP);
+    }
+
+    /// SIGCONT to a process that was frozen.
+    #[track_caller]
+    pub fn thaw(&self, pid: i32) {
+        self.signal(pid, Signal::SIGCONT);
+    }
+
+    #[track_caller]
+    fn signal(&self, pid: i32, signal: Signal) {
         let server = self.running();
         let ours = server.as_ref().is_some_and(|s| s.children().contains(&pid));
         assert!(ours, "process {pid} is no child of this server");
-        postmaster::send(pid, Signal::SIGKILL);
+        postmaster::send(pid, signal);
     }
 
     /// Leaves the server running when this process ends; it must have been started `detached`.
