@@ -3,19 +3,21 @@
 
 use std::collections::HashMap;
 
-use detector::{Ground, Incident, Judgement, LimitWatch, Limits, Moment, Pace, Sealing, Series};
+use detector::{
+    Ground, Incident, Judgement, LimitWatch, Limits, Moment, Pace, Part, Sealing, Series,
+};
 
 use crate::calendar::Calendar;
 use crate::monitor::{Monitor, Rule};
 use crate::shared::{Direction, NEVER};
 
-/// Folds one bucket into one series. A series begins with its first row, as a copy of `blank`, the
-/// series that had only zeros until now. None: the series has no reading in this bucket.
+/// Folds one bucket into one series, the total being folded already. A series begins with its first row, as a
+/// copy of the blank, the series that had only zeros until now. None: the series has no reading in this bucket.
 #[allow(clippy::too_many_arguments)]
 pub fn read_bucket(
     series: &mut Series,
     born: &mut i64,
-    blank: &Series,
+    ground: &Ground,
     sealing: &Sealing,
     has_row: bool,
     sum: i64,
@@ -26,7 +28,7 @@ pub fn read_bucket(
         if !has_row {
             return None;
         }
-        *series = *blank;
+        *series = ground.blank;
         *born = at.bucket;
     }
     if !sealing.counted {
@@ -34,6 +36,22 @@ pub fn read_bucket(
     }
     let x = sum.max(0) as f64;
     Some((x, series.step(x, at, pace)))
+}
+
+/// After all series were folded over a bucket: notes the volume of the monitor, by which the next one's readings
+/// are judged as well.
+pub fn note_volume(
+    ground: &mut Ground,
+    sealing: &Sealing,
+    series: &mut dyn FnMut(&mut dyn FnMut(&mut Series)),
+) {
+    if !sealing.counted {
+        return;
+    }
+    let mut parts = Part::default();
+    series(&mut |s| parts += s.part());
+    ground.carry(parts);
+    series(&mut |s| s.note_volume(&ground.volume));
 }
 
 /// A series in a fold.
@@ -271,7 +289,7 @@ impl<'a> Fold<'a> {
             let read = read_bucket(
                 &mut s.series,
                 &mut s.born,
-                &self.ground.blank,
+                &self.ground,
                 &sealing,
                 rows > 0,
                 sum,
@@ -294,6 +312,13 @@ impl<'a> Fold<'a> {
             }
         }
         self.ground.close(at, &sealing, pace);
+        let known = &mut self.series;
+        note_volume(&mut self.ground, &sealing, &mut |each| {
+            known
+                .iter_mut()
+                .filter(|s| s.born != NEVER)
+                .for_each(|s| each(&mut s.series))
+        });
         if present {
             self.touched.clear();
         }

@@ -6,6 +6,7 @@ use crate::incident::Incident;
 use crate::judgement::Judgement;
 use crate::moment::{Moment, Pace};
 use crate::series::Series;
+use crate::volume::{Part, Volume};
 
 /// Absent buckets in a row after which nothing is folded any more: a week of minutes.
 pub const SILENT_MAX: u32 = 10_080;
@@ -31,6 +32,8 @@ pub struct Ground {
     /// Absent buckets in a row, up to `sealed`.
     pub absent: u32,
     spare: u32,
+    /// What all series held together, bucket by bucket.
+    pub volume: Volume,
 }
 
 /// What sealing a bucket gave.
@@ -57,6 +60,7 @@ impl Ground {
             sealed: i64::MIN,
             absent: 0,
             spare: 0,
+            volume: Volume::NEW,
         }
     }
 
@@ -99,6 +103,12 @@ impl Ground {
         if sealing.counted {
             self.blank.step(0.0, at, pace);
         }
+    }
+
+    /// Notes the [parts](Series::part) of all series in a bucket that counted; then each of them is to
+    /// [note](Series::note_volume) the volume.
+    pub fn carry(&mut self, parts: Part) {
+        self.volume.put(parts);
     }
 
     /// Whether further absent buckets change nothing, so that they may be skipped: before the first

@@ -99,6 +99,9 @@ pub struct Judgement {
     pub span_observed: f64,
     /// What was foretold for the span, in counts.
     pub span_expected: f64,
+    /// The loudest surprise of the series by itself: greater than `surprise` where the others of its
+    /// monitor have risen as well, see [`volume`](crate::volume).
+    pub alone: f64,
     /// Surprise of each channel, in decades, negative below expectation, in the order of
     /// [`Channel::ALL`]; 0 where a channel has nothing to say yet. Also filled while learning.
     pub channels: [f64; 5],
@@ -116,6 +119,7 @@ impl Judgement {
             span: 1,
             span_observed: observed,
             span_expected: expected,
+            alone: 0.0,
             channels: [0.0; 5],
         }
     }

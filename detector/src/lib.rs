@@ -35,6 +35,7 @@
 //! | [`incident`] | when an incident opens, goes on and ends |
 //! | [`limit`] | fixed limits, beside the statistics |
 //! | [`ground`] | the total of a monitor and the presence of its data |
+//! | [`volume`] | a series beside the others of its monitor |
 //! | [`score`](mod@score) | surprise as 0 to 100 |
 //! | [`reason`](mod@reason) | the same numbers in words |
 //! | [`snapshot`] | states as bytes, and back |
@@ -57,6 +58,7 @@ mod season;
 pub mod series;
 pub mod snapshot;
 pub mod tail;
+pub mod volume;
 mod window;
 
 pub use bounds::Bounds;
@@ -69,3 +71,4 @@ pub use reason::{reason, ReasonInput};
 pub use score::score;
 pub use series::Series;
 pub use snapshot::StateError;
+pub use volume::{Part, Volume};

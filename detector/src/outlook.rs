@@ -9,6 +9,7 @@ use core::f64::consts::LN_10;
 use crate::incident::OPEN;
 use crate::judgement::{Channel, Judgement};
 use crate::tail;
+use crate::volume::{Foretold, LENGTHS};
 
 /// Readings before a series gives verdicts.
 pub(crate) const LEARNING: u64 = 30;
@@ -24,6 +25,8 @@ pub(crate) const LONG_EFFECTIVE: f64 = 119.0;
 const LONG_SPAN: u32 = 120;
 /// Decades taken off the long channel.
 const LONG_PENALTY: f64 = 0.2;
+/// Decades by which a reading may be less surprising beside the others than by itself.
+const LEAVE: f64 = 1.5;
 /// Above this, the long channel is held back while the last 20 readings do not agree with it.
 const LONG_HELD: f64 = 1.0;
 /// Relative variance of the level under a run of zeros, beside what is known of it.
@@ -40,6 +43,8 @@ pub(crate) struct Window {
     pub dispersion: f64,
     /// Decades taken off.
     pub penalty: f64,
+    /// What the rise of the others foretells of the sum.
+    pub others: Foretold,
 }
 
 impl Window {
@@ -49,9 +54,31 @@ impl Window {
     }
 
     /// Signed surprise of this reading.
-    fn surprise(&self, x: f64) -> f64 {
-        let capped = capped(self.sum(x), self.before + x, self.mean, self.dispersion);
-        capped.signum() * (capped.abs() - self.penalty).max(0.0)
+    fn surprise(&self, x: f64) -> Surprise {
+        capped(self.sum(x), self.before + x, self).less(self.penalty)
+    }
+}
+
+/// Signed surprise: of the series alone, and with the others beside it.
+#[derive(Clone, Copy)]
+pub(crate) struct Surprise {
+    pub alone: f64,
+    pub beside: f64,
+}
+
+impl Surprise {
+    const NONE: Surprise = Surprise {
+        alone: 0.0,
+        beside: 0.0,
+    };
+
+    /// Decades taken off.
+    fn less(self, penalty: f64) -> Surprise {
+        let off = |s: f64| s.signum() * (s.abs() - penalty).max(0.0);
+        Surprise {
+            alone: off(self.alone),
+            beside: off(self.beside),
+        }
     }
 }
 
@@ -65,6 +92,8 @@ pub(crate) struct Long {
     pub dispersion: f64,
     /// Level per reading; the last 20 must be 5 % beyond 20 of it.
     pub level: f64,
+    /// What the rise of the others foretells of the sum.
+    pub others: Foretold,
 }
 
 impl Long {
@@ -72,10 +101,21 @@ impl Long {
         ((self.before + (x - self.before) * LONG_RATE) * LONG_EFFECTIVE + 0.5).floor()
     }
 
-    fn surprise(&self, x: f64, twenty: f64) -> f64 {
+    fn surprise(&self, x: f64, twenty: f64) -> Surprise {
         let sum = self.sum(x);
-        let high = sum > self.mean;
-        let mut surprise = one_sided(sum, self.mean, self.dispersion, high) - LONG_PENALTY;
+        let alone = self.of(sum, self.mean, self.dispersion, twenty);
+        let beside = if sum > self.mean && self.others.high > self.mean {
+            let dispersion = self.dispersion + self.others.doubt;
+            alone.min(self.of(sum, self.others.high, dispersion, twenty).max(0.0) + LEAVE)
+        } else {
+            alone
+        };
+        Surprise { alone, beside }
+    }
+
+    fn of(&self, sum: f64, mean: f64, dispersion: f64, twenty: f64) -> f64 {
+        let high = sum > mean;
+        let mut surprise = one_sided(sum, mean, dispersion, high) - LONG_PENALTY;
         let agrees = if high {
             twenty >= 21.0 * self.level
         } else {
@@ -84,7 +124,7 @@ impl Long {
         if !agrees {
             surprise = surprise.min(LONG_HELD);
         }
-        if high && sum - self.mean < LEAST_EXCESS {
+        if high && sum - mean < LEAST_EXCESS {
             surprise = surprise.min(BELOW_OPEN);
         }
         signed(surprise.max(0.0), high)
@@ -152,6 +192,26 @@ pub(crate) struct Outlook {
 }
 
 impl Outlook {
+    /// Puts what the others foretell beside what the series' own past does: for each window, given its
+    /// number and its length (None: the exponential mean).
+    pub fn beside(&mut self, foretold: impl Fn(usize, Option<usize>) -> Foretold) {
+        let point = Some(&mut self.point);
+        let short = [
+            point,
+            self.pair.as_mut(),
+            self.five.as_mut(),
+            self.twenty.as_mut(),
+        ];
+        for (n, (window, length)) in short.into_iter().zip(LENGTHS).enumerate() {
+            if let Some(w) = window {
+                w.others = foretold(n, Some(length));
+            }
+        }
+        if let Some(long) = &mut self.long {
+            long.others = foretold(LENGTHS.len(), None);
+        }
+    }
+
     /// Judges a reading (a finite count, at least 0).
     pub fn judge(&self, x: f64) -> Judgement {
         let mut j = self.speak(x);
@@ -169,22 +229,28 @@ impl Outlook {
             learning: false,
             ..Judgement::learning(self.fast, x)
         };
-        let alone = capped(x, x, self.fast, self.point.dispersion);
+        let single = capped(x, x, &self.point);
         let with_last = self
             .pair_surprise(x)
-            .filter(|both| both.abs() > alone.abs());
-        j.channels = [
-            with_last.unwrap_or(alone),
-            self.five.map_or(0.0, |w| w.surprise(x)),
-            self.twenty.map_or(0.0, |w| w.surprise(x)),
+            .filter(|both| both.beside.abs() > single.beside.abs());
+        let zeros = if x == 0.0 {
+            self.run.surprise(self.point_bound)
+        } else {
+            0.0
+        };
+        let said = [
+            with_last.unwrap_or(single),
+            self.five.map_or(Surprise::NONE, |w| w.surprise(x)),
+            self.twenty.map_or(Surprise::NONE, |w| w.surprise(x)),
             self.long
-                .map_or(0.0, |l| l.surprise(x, self.last_nineteen + x)),
-            if x == 0.0 {
-                self.run.surprise(self.point_bound)
-            } else {
-                0.0
+                .map_or(Surprise::NONE, |l| l.surprise(x, self.last_nineteen + x)),
+            Surprise {
+                alone: zeros,
+                beside: zeros,
             },
         ];
+        j.channels = said.map(|s| s.beside);
+        j.alone = said.iter().fold(0.0, |most, s| s.alone.abs().max(most));
         for (channel, signed) in Channel::ALL.into_iter().zip(j.channels) {
             if signed.abs() > j.surprise {
                 j.surprise = signed.abs();
@@ -192,14 +258,14 @@ impl Outlook {
                 j.channel = channel;
             }
         }
-        let pair_decides = with_last.is_some() && alone.abs() < OPEN;
+        let pair_decides = with_last.is_some() && single.beside.abs() < OPEN;
         let (span, observed, expected) = self.span(j.channel, pair_decides, x);
         (j.span, j.span_observed, j.span_expected) = (span, observed, expected);
         j
     }
 
     /// The reading with the one before it, where both lie on the side of the reading.
-    fn pair_surprise(&self, x: f64) -> Option<f64> {
+    fn pair_surprise(&self, x: f64) -> Option<Surprise> {
         let pair = self.pair?;
         let surprise = pair.surprise(x);
         let above = pair.before + x - pair.mean;
@@ -235,13 +301,35 @@ pub(crate) fn run_doubt(known: bool, five_bound: f64) -> f64 {
 }
 
 /// Signed surprise of a whole count; the side is that of `value`, the same before rounding.
-fn capped(count: f64, value: f64, mean: f64, dispersion: f64) -> f64 {
-    let high = value > mean;
-    let mut surprise = one_sided(count, mean, dispersion, high);
-    if high && value - mean < LEAST_EXCESS {
-        surprise = surprise.min(BELOW_OPEN);
+fn capped(count: f64, value: f64, w: &Window) -> Surprise {
+    let high = value > w.mean;
+    let above = |mean: f64, dispersion: f64| {
+        let surprise = tail::upper(count, mean, dispersion);
+        if value - mean < LEAST_EXCESS {
+            surprise.min(BELOW_OPEN)
+        } else {
+            surprise
+        }
+    };
+    if !high {
+        let alone = tail::lower(count, w.mean, w.dispersion);
+        let beside = if w.others.low < w.mean {
+            alone.min(tail::lower(count, w.others.low, w.dispersion) + LEAVE)
+        } else {
+            alone
+        };
+        return Surprise {
+            alone: -alone,
+            beside: -beside,
+        };
     }
-    signed(surprise, high)
+    let alone = above(w.mean, w.dispersion);
+    let beside = if w.others.high > w.mean {
+        alone.min(above(w.others.high, w.dispersion + w.others.doubt) + LEAVE)
+    } else {
+        alone
+    };
+    Surprise { alone, beside }
 }
 
 fn one_sided(count: f64, mean: f64, dispersion: f64, high: bool) -> f64 {

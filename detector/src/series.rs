@@ -11,6 +11,7 @@ use crate::moment::{Moment, Pace};
 use crate::outlook::{self, Long, Outlook, Run, Window, LONG_RATE};
 use crate::season::Season;
 use crate::tail;
+use crate::volume::{Foretold, Others, Part, Volume, LENGTHS};
 use crate::window::{Slot, Windows};
 
 /// Larger readings are read as this: above it, neighbouring whole numbers are no longer told apart.
@@ -84,6 +85,9 @@ pub struct Series {
     season: Season,
     watch: Watch,
     windows: Windows,
+    others: Others,
+    /// The bucket last advanced to.
+    now: i64,
     /// Length of the run of zeros.
     run_length: u32,
     /// Incidents opened so far.
@@ -127,6 +131,8 @@ impl Series {
             season: Season::NEW,
             watch: Watch::NEW,
             windows: Windows::NEW,
+            others: Others::NEW,
+            now: i64::MIN,
             run_length: 0,
             incidents: 0,
             was_known: 0,
@@ -180,6 +186,7 @@ impl Series {
     pub fn advance(&mut self, at: Moment, pace: Pace) {
         let width = pace.width();
         let rise = self.season.advance(at, width);
+        self.now = at.bucket;
         if self.readings == 0 {
             return;
         }
@@ -247,6 +254,40 @@ impl Series {
         Bounds::of(&self.outlook())
     }
 
+    /// The part of the reading last learned in the volume of the monitor.
+    pub fn part(&self) -> Part {
+        Part::of(self.windows.back(self.readings, 1).reading, self.usual())
+    }
+
+    /// Notes the volume of the monitor, the bucket last learned included: readings after it are also judged by
+    /// how the others have risen. A series that is alone in its monitor need not.
+    pub fn note_volume(&mut self, volume: &Volume) {
+        let usual = self.usual();
+        let of = |count: usize| {
+            let held = self.windows.sums(self.readings, count).readings;
+            Part::of(held, count as f64 * usual)
+        };
+        let [one, two, five, twenty] = LENGTHS.map(of);
+        let long = Part::of(
+            self.long_observed * outlook::LONG_EFFECTIVE,
+            self.long_expected * outlook::LONG_EFFECTIVE,
+        );
+        let own = [one, two, five, twenty, long];
+        self.others.note(volume, &own, self.last_bucket);
+    }
+
+    /// What is usual of a reading of the bucket last advanced to, however the last minutes were: the season's
+    /// level of the last hours, or as long as that is not known, the slow level of 20 readings ago.
+    fn usual(&self) -> f64 {
+        if self.season.is_known() {
+            self.long_level()
+        } else if self.readings > 40 {
+            self.windows.back(self.readings, 20).slow.exp() * self.factor
+        } else {
+            0.0
+        }
+    }
+
     /// Takes a reading and its judgement (both of the bucket last advanced to): opens, carries on
     /// and ends incidents, then learns. What is no reading changes nothing.
     pub fn learn(&mut self, x: f64, j: &Judgement, at: Moment, pace: Pace) {
@@ -277,6 +318,12 @@ impl Series {
         self.long_expected += (o.long_level - self.long_expected) * LONG_RATE;
         self.learn_run(o, x);
         if !in_incident {
+            // What the others explain is still more than the spread of this series.
+            let alone = Judgement {
+                surprise: j.alone.max(j.surprise),
+                ..*j
+            };
+            let belief = self::belief(o, &alone).min(belief);
             self.learn_dispersions(o, x, belief);
         }
         self.learn_levels(o, clipped, belief, in_incident, j);
@@ -507,6 +554,7 @@ impl Series {
                 point_bound + fast_variance + square(POINT_LEVER * self.levels.drift),
             ),
             penalty: 0.0,
+            others: Foretold::NOTHING,
         };
         let pair = (n >= 20).then(|| {
             let (last, base) = (self.windows.back(n, 1), self.windows.back(n, 2));
@@ -516,6 +564,7 @@ impl Series {
                 mean: (base.fast + 1.5 * base.trend).exp() * (last.factor + self.factor),
                 dispersion: capped(PAIR_SHARE * point_bound + fast_variance + slope),
                 penalty: 0.0,
+                others: Foretold::NOTHING,
             }
         });
         let five = (n >= 5).then(|| {
@@ -526,6 +575,7 @@ impl Series {
                 mean: (base.fast + 3.0 * base.trend).exp() * (sums.factors + self.factor),
                 dispersion: capped(five_bound + fast_variance + slope),
                 penalty,
+                others: Foretold::NOTHING,
             }
         });
         let nineteen = self.windows.sums(n, 19);
@@ -537,6 +587,7 @@ impl Series {
                 mean: (base.slow + 10.5 * base.trend).exp() * (nineteen.factors + self.factor),
                 dispersion: capped(twenty_bound + slow_variance + slope + unseen(&SLOW, slow)),
                 penalty,
+                others: Foretold::NOTHING,
             }
         });
         let (mut long, mut long_bound, mut long_inflation) = (None, 0.0, 1.0);
@@ -550,9 +601,10 @@ impl Series {
                 mean: expected * outlook::LONG_EFFECTIVE,
                 dispersion: capped(long_bound + departure_gain / long_level),
                 level: long_level,
+                others: Foretold::NOTHING,
             });
         }
-        Outlook {
+        let mut outlook = Outlook {
             readings: n,
             known,
             seen,
@@ -582,7 +634,16 @@ impl Series {
                 doubt: slow_variance + doubt + outlook::run_doubt(known, five_bound),
             },
             last_nineteen: nineteen.readings,
-        }
+        };
+        let usual = self.usual();
+        outlook.beside(|window, length| {
+            let usual = match length {
+                Some(n) => n as f64 * usual,
+                None => self.long_expected * outlook::LONG_EFFECTIVE,
+            };
+            self.others.foretell(self.now, window, usual)
+        });
+        outlook
     }
 
     /// How steep a window's base may have been wrong: its trend, or while the season is not known
@@ -602,6 +663,7 @@ impl Series {
             && self.dispersions.is_finite()
             && self.season.is_finite()
             && self.windows.is_finite()
+            && self.others.is_finite()
             && [
                 self.path,
                 self.factor,

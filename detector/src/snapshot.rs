@@ -12,7 +12,7 @@ use crate::limit::LimitWatch;
 use crate::series::Series;
 
 /// The version written, and the only one read.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Why bytes are no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Ground {
     /// [`StateError`], where the bytes are not exactly one state of this version.
     pub fn decode(bytes: &[u8]) -> Result<Ground, StateError> {
         decode(bytes, |ground: &Ground| {
-            ground.total.is_finite() && ground.blank.is_finite()
+            ground.total.is_finite() && ground.blank.is_finite() && ground.volume.is_finite()
         })
     }
 }

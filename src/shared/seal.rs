@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::layout::*;
 use super::segment::Segment;
 use crate::calendar::Calendar;
-use crate::fold::read_bucket;
+use crate::fold::{note_volume, read_bucket};
 
 impl Segment {
     /// Seals buckets up to `target`, at most `most` of them. Gives how many were sealed.
@@ -53,7 +53,7 @@ impl Segment {
             let read = read_bucket(
                 &mut s.series,
                 &mut s.born,
-                &model.ground.blank,
+                &model.ground,
                 &sealing,
                 rows > 0,
                 x,
@@ -66,6 +66,16 @@ impl Segment {
             slot.changed.store(1, Ordering::Release);
         }
         w.model().ground.close(at, &sealing, pace);
+        let mut ground = w.model().ground;
+        note_volume(&mut ground, &sealing, &mut |each| {
+            for (n, _) in self.slots_of(cell) {
+                let s = w.slot(n);
+                if s.born != NEVER {
+                    each(&mut s.series);
+                }
+            }
+        });
+        w.model().ground = ground;
         w.model().sealed = bucket;
         cell.sealed_hint.store(bucket, Ordering::Release);
         cell.rows[i].store(0, Ordering::Release);
