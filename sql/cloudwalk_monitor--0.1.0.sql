@@ -320,6 +320,31 @@ BEGIN
             DETAIL = 'Row triggers are needed, which only tables have.',
             HINT = 'Watch the table behind it.';
   END IF;
+  IF source < 16384 THEN
+    RAISE EXCEPTION '"%" is a system catalog', source
+      USING ERRCODE = 'wrong_object_type',
+            DETAIL = 'The server writes it itself and runs no triggers on it.',
+            HINT = 'Watch a table of your own.';
+  END IF;
+  IF EXISTS (SELECT FROM pg_class c WHERE c.oid = source AND c.relpersistence = 't') THEN
+    RAISE EXCEPTION '"%" is a temporary table', source
+      USING ERRCODE = 'wrong_object_type',
+            DETAIL = 'Only the session that created it can read it, so the worker could not.',
+            HINT = 'Watch a permanent table; it may be unlogged.';
+  END IF;
+  IF label = '' THEN
+    RAISE EXCEPTION 'name must not be empty'
+      USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = 'A monitor is called by its name.',
+            HINT = 'Leave it out to use the name of the table.';
+  END IF;
+  IF array_ndims(series_columns) > 1 OR array_position(series_columns, NULL) IS NOT NULL
+     OR (SELECT count(*) > count(DISTINCT c) FROM unnest(series_columns) AS c) THEN
+    RAISE EXCEPTION 'series_columns must be a plain list of different columns'
+      USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('The list given is %s.', series_columns),
+            HINT = 'Name each column once, for example {status,merchant}.';
+  END IF;
   IF width < 1000000 OR width > 86400000000 OR 86400000000 % width <> 0 THEN
     RAISE EXCEPTION 'bucket must divide a day, and be one second at least'
       USING ERRCODE = 'invalid_parameter_value',
@@ -381,7 +406,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION watch_table(regclass, name, name, name[], interval, text, text) IS
-  'Watches a table: one series per distinct value of series_columns, the sum of value_column (or the number of rows) per bucket. Adds two triggers to the table and a row to watched; raises undefined_column, datatype_mismatch, duplicate_object. Returns the name of the monitor.';
+  'Watches a table: one series per distinct value of series_columns, the sum of value_column (or the number of rows) per bucket. Adds two triggers to the table and a row to watched; raises wrong_object_type, undefined_column, datatype_mismatch, invalid_parameter_value, duplicate_object. Returns the name of the monitor.';
 
 CREATE FUNCTION unwatch_table(monitor text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
@@ -456,14 +481,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION set_rule(text, text, text, float8, float8, float8, float8) IS
-  'Sets the rule of a series, replacing the one it had: which direction alerts, and fixed limits beside the statistics. Writes rules; raises undefined_object, invalid_parameter_value. In force from the commit on.';
+  'Sets the rule of a series, replacing the one it had: which direction alerts, and fixed limits beside the statistics. Writes rules; raises undefined_object, invalid_parameter_value. In force a moment after the commit, when the worker has read it.';
 
 CREATE FUNCTION drop_rule(monitor text, series text) RETURNS boolean
 LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
   WITH gone AS (DELETE FROM rules r WHERE r.monitor = $1 AND r.series = $2 RETURNING 1)
   SELECT EXISTS (SELECT FROM gone);
 $$;
-COMMENT ON FUNCTION drop_rule(text, text) IS 'Drops the rule of a series, so that what is built in applies again. Writes rules. Returns whether there was one.';
+COMMENT ON FUNCTION drop_rule(text, text) IS 'Drops the rule of a series, so that what is built in applies again, a moment after the commit. Writes rules. Returns whether there was one.';
 
 -- ---------------------------------------------------------------------------------------------------
 -- Finding anomalies

@@ -121,9 +121,30 @@ fn what_cannot_be_watched() {
     m.run(PAYMENTS);
     m.run("CREATE VIEW seen AS SELECT * FROM payments; CREATE TABLE plain_time (at timestamp, n integer)");
     m.run("SELECT watch_table('payments', 'created', name => 'taken')");
+    m.run("CREATE TEMPORARY TABLE passing (at timestamptz)");
+    m.run(
+        "CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw; \
+         CREATE FOREIGN TABLE abroad (at timestamptz) SERVER files OPTIONS (filename '/dev/null')",
+    );
     for (call, state) in [
         ("watch_table(NULL, 'created')", "22004"),
         ("watch_table('seen', 'created')", "42809"),
+        ("watch_table('passing', 'at')", "42809"),
+        ("watch_table('abroad', 'at')", "42809"),
+        ("watch_table('pg_authid', 'rolvaliduntil')", "42809"),
+        (
+            "watch_table('payments', 'created', NULL, '{status,status}')",
+            "22023",
+        ),
+        (
+            "watch_table('payments', 'created', NULL, '{{status,merchant},{id,id}}')",
+            "22023",
+        ),
+        (
+            "watch_table('payments', 'created', NULL, '{status,NULL}')",
+            "22023",
+        ),
+        ("watch_table('payments', 'created', name => '')", "22023"),
         ("watch_table('payments', 'nowhere')", "42703"),
         ("watch_table('payments', 'created', 'nowhere')", "42703"),
         ("watch_table('payments', 'created', 'amount')", "42804"),
@@ -164,4 +185,8 @@ fn what_cannot_be_watched() {
         assert!(e.detail().is_some() && e.hint().is_some(), "{call}: {e:?}");
     }
     assert_eq!(m.number("SELECT count(*) FROM watched"), 1);
+    // An unlogged table is empty after a crash, and so are the models.
+    m.run("CREATE UNLOGGED TABLE quick (at timestamptz); SELECT watch_table('quick', 'at')");
+    m.run("INSERT INTO quick VALUES ('2025-07-14 08:00+00')");
+    m.assert_models_of("quick");
 }
