@@ -185,7 +185,15 @@ unsafe extern "C-unwind" fn check_interval(
     if !pg_sys::IsTransactionState() {
         return true;
     }
-    parse_interval(CStr::from_ptr(*value)).is_some()
+    let valid = parse_interval(CStr::from_ptr(*value)).is_some();
+    if !valid {
+        // What the macros GUC_check_errdetail and GUC_check_errhint set; the server only reads it.
+        pg_sys::GUC_check_errdetail_string =
+            c"It is an interval, and not negative.".as_ptr() as *mut _;
+        pg_sys::GUC_check_errhint_string =
+            c"Give for example '2 minutes', '1 day' or '100 years'.".as_ptr() as *mut _;
+    }
+    valid
 }
 
 /// Microseconds of an interval text; a month counts 30 days. None when it is not an interval, or negative.

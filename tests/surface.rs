@@ -233,8 +233,11 @@ fn everything_is_described() {
         ]
         .map(|s| format!("cloudwalk_monitor.{s}"))
     );
-    let e = m.refused("SET cloudwalk_monitor.alert_horizon = 'a while'");
-    assert_eq!(e.code().code(), "22023");
+    for value in ["a while", "-1 day"] {
+        let e = m.refused(&format!("SET cloudwalk_monitor.alert_horizon = '{value}'"));
+        assert_eq!(e.code().code(), "22023");
+        assert!(e.detail().is_some() && e.hint().is_some(), "{e:?}");
+    }
     m.run("SET cloudwalk_monitor.alert_horizon = '2 years 3 days'");
 }
 
@@ -318,4 +321,31 @@ fn a_fault_never_stops_an_insert_unless_it_is_asked_to() {
     // The others go on.
     m.run(&calm_sql(EPOCH, 0, 100));
     m.until("SELECT count(*) FROM verify_models() WHERE same", "4");
+}
+
+#[test]
+fn a_missing_argument_is_told_from_one_with_a_default() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "missing");
+    for (call, has_default) in [
+        ("recommend_alert(NULL, 1)", false),
+        ("recommend_alert('denied', NULL)", false),
+        ("recommend_alert('denied', 1, NULL)", true),
+        ("backtest_monitor(NULL, '2025-07-14', now())", false),
+        ("backtest_monitor('transactions', NULL, now())", false),
+        ("backtest_monitor('transactions', now(), NULL)", false),
+        ("scored_series(NULL)", true),
+        ("scored_series('1 hour', NULL)", true),
+        ("scored_series('1 hour', now(), NULL)", true),
+        ("chart_series(NULL)", true),
+        ("acknowledge_incident(NULL)", false),
+    ] {
+        let e = m.refused(&format!("SELECT * FROM {call}"));
+        assert_eq!(e.code().code(), "22004", "{call}: {e:?}");
+        let hint = e.hint().unwrap_or_default();
+        assert!(
+            e.detail().is_some() && !hint.is_empty() && hint.contains("default") == has_default,
+            "{call}: {e:?}"
+        );
+    }
 }

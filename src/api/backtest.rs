@@ -6,7 +6,7 @@ use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
 use super::look::{fold_stretch, stretch};
-use super::refuse_null;
+use super::refuse_missing;
 use crate::fault::raise;
 use crate::{reconcile, store};
 
@@ -34,9 +34,9 @@ fn read_backtest(
         name!(reason, String),
     ),
 > {
-    let m = store::monitor_by_name(monitor.unwrap_or_else(|| refuse_null("monitor")));
-    let since = store::micros(since.unwrap_or_else(|| refuse_null("since")));
-    let until = store::micros(until.unwrap_or_else(|| refuse_null("until")));
+    let m = store::monitor_by_name(monitor.unwrap_or_else(|| refuse_missing("monitor")));
+    let since = store::micros(since.unwrap_or_else(|| refuse_missing("since")));
+    let until = store::micros(until.unwrap_or_else(|| refuse_missing("until")));
     if sensitivity.is_some() {
         raise(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,

@@ -28,12 +28,22 @@ fn verdict_name(v: Verdict) -> &'static str {
     }
 }
 
+/// Refuses NULL for an argument that has a default.
 fn refuse_null(what: &str) -> ! {
+    refused(what, "Leave the argument out to get its default.")
+}
+
+/// Refuses NULL for an argument that every call has to give.
+fn refuse_missing(what: &str) -> ! {
+    refused(what, "Give a value for it; \\df+ describes the function.")
+}
+
+fn refused(what: &str, hint: &str) -> ! {
     raise(
         PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
         format!("{what} must not be NULL"),
         "The call has to say what to look at.".into(),
-        "Leave the argument out to get its default.",
+        hint,
     )
 }
 

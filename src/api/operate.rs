@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
-use super::{may_write, refuse_null, segment};
+use super::{may_write, refuse_missing, segment};
 use crate::fault::raise;
 use crate::round::{self, Place};
 use crate::{calendar, overlay, shared, store};
@@ -13,7 +13,7 @@ use crate::{calendar, overlay, shared, store};
 /// Records that somebody took an incident on.
 #[pg_extern(sql = false)]
 fn record_acknowledgement(id: Option<i64>, note: Option<&str>, actor: Option<&str>) -> i64 {
-    let id = id.unwrap_or_else(|| refuse_null("id"));
+    let id = id.unwrap_or_else(|| refuse_missing("id"));
     if !may_write() {
         raise(
             PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,

@@ -5,7 +5,7 @@ use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
 use super::look::Eye;
-use super::{refuse_null, segment, verdict_name};
+use super::{refuse_missing, refuse_null, segment, verdict_name};
 use crate::fault::raise;
 use crate::overlay::{self, Reading};
 use crate::{calendar, key, settings, store};
@@ -29,8 +29,8 @@ fn read_recommendation(
         name!(reason, Option<String>),
     ),
 > {
-    let status = status.unwrap_or_else(|| refuse_null("status"));
-    let count = count.unwrap_or_else(|| refuse_null("count"));
+    let status = status.unwrap_or_else(|| refuse_missing("status"));
+    let count = count.unwrap_or_else(|| refuse_missing("count"));
     let time = store::micros(time.unwrap_or_else(|| refuse_null("time")));
     if count < 0 || status.is_empty() || status.chars().count() > 200 {
         raise(
