@@ -8,6 +8,8 @@ pub const MAX_KEY: usize = 254;
 /// Name of the total series of a monitor.
 pub const TOTAL: &str = "(total)";
 const OTHER: &str = "(other)";
+const NULL: &str = "(null)";
+const ALL: &str = "(all)";
 /// Key of the series that takes what has no place of its own: no column can encode to it.
 pub const OTHER_KEY: &[u8] = &[2];
 
@@ -50,30 +52,35 @@ fn values(key: &[u8]) -> Vec<Option<String>> {
 }
 
 fn quoted(value: &str) -> String {
-    if value.contains([',', '=', '"']) {
-        format!("\"{}\"", value.replace('"', "\"\""))
-    } else {
-        value.to_string()
-    }
+    format!("\"{}\"", value.replace('"', "\"\""))
 }
 
-/// The label of a series: `denied`, or `status=denied,merchant=42` where there are several columns.
+/// Whether a value, written as it is, would be taken for something else: for nothing, for a name of this file,
+/// or for a value in quotes.
+fn is_ambiguous(value: &str) -> bool {
+    value.is_empty() || value.starts_with('"') || [TOTAL, OTHER, NULL, ALL].contains(&value)
+}
+
+/// The label of a series: `denied`, or `status=denied,merchant=42` where there are several columns. Different
+/// series have different labels.
 pub fn label(key: &[u8], columns: &[String]) -> String {
     if key == OTHER_KEY {
         return OTHER.into();
     }
-    let values = values(key);
-    match columns.len() {
-        0 => "(all)".into(),
-        1 => values
-            .into_iter()
-            .next()
-            .flatten()
-            .unwrap_or_else(|| "(null)".into()),
+    let several = columns.len() > 1;
+    let shown = |value: Option<String>| match value {
+        None => NULL.into(),
+        Some(v) if is_ambiguous(&v) || several && v.contains([',', '=', '"']) => quoted(&v),
+        Some(v) => v,
+    };
+    let mut values = values(key).into_iter().map(shown);
+    match columns {
+        [] => ALL.into(),
+        [_] => values.next().unwrap_or_else(|| NULL.into()),
         _ => columns
             .iter()
             .zip(values)
-            .map(|(c, v)| format!("{c}={}", v.map_or("(null)".into(), |v| quoted(&v))))
+            .map(|(c, v)| format!("{c}={v}"))
             .collect::<Vec<_>>()
             .join(","),
     }

@@ -91,3 +91,75 @@ fn what_the_table_takes() {
     );
     m.assert_models();
 }
+
+/// A status may be called what another series is called; its label may not.
+#[test]
+fn labels_are_unambiguous() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "labels");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.run(&format!(
+        "INSERT INTO transactions (time, status, count) SELECT {}, s, 1 \
+           FROM unnest(ARRAY['(total)', '(null)', '(other)', '\"(total)\"', '(all)', 'a \"b\"', '(x)']) s",
+        minute(239)
+    ));
+    m.assert_models();
+    let labels = m.rows("SELECT series FROM verify_models() ORDER BY series COLLATE \"C\"");
+    assert_eq!(
+        labels.concat(),
+        [
+            "\"\"\"(total)\"\"\"",
+            "\"(all)\"",
+            "\"(null)\"",
+            "\"(other)\"",
+            "\"(total)\"",
+            "(total)",
+            "(x)",
+            "a \"b\"",
+            "approved",
+            "denied",
+            "failed"
+        ]
+    );
+    let window = "'3 minutes', '2025-07-14 12:00+00', 'transactions'";
+    assert_eq!(
+        m.rows(&format!(
+            "SELECT labels, count(*), sum(observed) > 100 FROM scored_series({window}, '(total)') GROUP BY 1"
+        )),
+        [["{}", "3", "t"]]
+    );
+    assert_eq!(
+        m.rows(&format!(
+            "SELECT labels, sum(observed) FROM scored_series({window}, '\"(total)\"') GROUP BY 1"
+        )),
+        [["{\"status\": \"(total)\"}", "1"]]
+    );
+    // A rule for the one does not count for the other.
+    m.run("SELECT set_rule('transactions', '\"(total)\"', critical_above => 2)");
+    let ask = |status: &str| {
+        format!(
+            "SELECT verdict || ' ' || coalesce(reason, '') FROM recommend_alert('{status}', 2, {})",
+            minute(240)
+        )
+    };
+    m.until(
+        &format!(
+            "SELECT starts_with(({}), 'critical \"(total)\" 2 in')",
+            ask("(total)")
+        ),
+        "t",
+    );
+    assert_eq!(m.text(&ask("(null)")), "normal ");
+
+    m.run("CREATE TABLE payments (at timestamptz, kind text, shop text); SELECT watch_table('payments', 'at', NULL, '{kind}')");
+    m.run("SELECT watch_table('payments', 'at', NULL, '{kind,shop}', name => 'both')");
+    m.run("INSERT INTO payments VALUES ('2025-07-14 08:00+00', NULL, NULL), ('2025-07-14 08:00+00', '(null)', '(null)'), ('2025-07-14 08:00+00', '', '')");
+    m.assert_models_of("payments");
+    m.assert_models_of("both");
+    for monitor in ["payments", "both"] {
+        let series = m.rows(&format!(
+            "SELECT count(DISTINCT series) FROM verify_models('{monitor}')"
+        ));
+        assert_eq!(series, [["4"]], "{monitor}");
+    }
+}

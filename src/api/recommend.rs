@@ -72,7 +72,7 @@ fn read_recommendation(
                 }
                 Some(p) => {
                     let eye = Eye {
-                        label: status,
+                        label: &m.label(&k),
                         limits: p.limits,
                         direction: p.direction,
                         pace: cal.pace(),
