@@ -571,6 +571,24 @@ fn silence_alerts_by_the_clock_and_once() {
 }
 
 #[test]
+fn a_round_of_the_past_starts_no_clock() {
+    let (cluster, name) = database("past_round");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    m.run("SELECT run_monitor('2025-07-14 12:01+00')");
+    m.run(&calm_sql(EPOCH, 240, 241));
+    m.quiesce();
+    m.run("SELECT run_monitor()");
+    m.quiesce();
+    assert_eq!(
+        m.text("SELECT max(sealed_at) <= '2025-07-14 12:00+00' FROM verify_models()"),
+        "t"
+    );
+    assert_eq!(m.number("SELECT count(*) FROM alerts"), 0);
+    m.assert_models();
+}
+
+#[test]
 fn without_a_worker_rounds_are_run_by_hand() {
     let cluster = Cluster::start_with(&[("max_worker_processes", "0")]);
     cluster.create_database("by_hand");
