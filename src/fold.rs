@@ -242,11 +242,33 @@ impl<'a> Fold<'a> {
         }
         while self.sealed < target {
             if self.ground.idle() {
-                self.sealed = target;
+                self.pass_over(target, show);
                 return;
             }
             self.fold_one(self.sealed + 1, show);
         }
+    }
+
+    /// Passes over absent buckets in which nothing is learned. Those of a reported silence are shown.
+    fn pass_over(&mut self, target: i64, show: &mut dyn FnMut(Shown)) {
+        let pace = self.calendar.pace();
+        let first = self.show_from.max(self.sealed + 1);
+        for bucket in first..=target.min(self.ground.silent_through()) {
+            let at = self.calendar.moment(bucket);
+            let mut before = self.ground.total;
+            before.advance(at, pace);
+            show(Shown {
+                series: None,
+                before: &before,
+                observed: 0.0,
+                judgement: before.judge(0.0),
+                at,
+            });
+        }
+        self.ground.pass_over(target);
+        self.total_incidents
+            .follow(&self.ground.total.recent, self.ground.total.incidents);
+        self.sealed = target;
     }
 
     fn fold_one(&mut self, bucket: i64, show: &mut dyn FnMut(Shown)) {

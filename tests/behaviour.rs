@@ -563,11 +563,58 @@ fn silence_alerts_by_the_clock_and_once() {
     std::thread::sleep(Duration::from_secs(4));
     assert_eq!(m.events("opened"), 1);
     assert_eq!(listener.wait_for(1, SOON).len(), 1);
+    // Every second of it is shown, and counts.
+    let silent = "FROM scored_series('10 seconds', clock_timestamp(), 'busy') WHERE observed = 0";
+    m.until(
+        &format!("SELECT count(DISTINCT time) || ' ' || string_agg(DISTINCT series, ',') {silent}"),
+        "10 (total)",
+    );
+    m.until(
+        "SELECT count(*) >= 8 FROM detect_anomalies('10 seconds', clock_timestamp(), 'busy')",
+        "t",
+    );
+    m.until(
+        "SELECT buckets >= 8 AND last_seen_at - opened_at >= interval '7 seconds' FROM incidents",
+        "t",
+    );
+    assert_eq!(m.events("opened"), 1);
     m.run(
         "INSERT INTO busy SELECT clock_timestamp(), k FROM unnest('{a,b,c}'::text[]) k, generate_series(1, 10)",
     );
     m.assert_models_of("busy");
     m.assert_models_of("slow");
+}
+
+#[test]
+fn silence_in_the_past_is_shown_and_counted() {
+    let (cluster, name) = database("silent_hour");
+    let mut m = Monitored::create(&cluster, &name);
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.run(&calm_sql(EPOCH, 300, 360));
+    m.assert_models();
+    assert_eq!(
+        m.rows("SELECT series, buckets, (last_seen_at = '2025-07-14 12:59+00') FROM incidents"),
+        [["(total)", "60", "t"]]
+    );
+    let s = "scored_series('4 hours', '2025-07-14 14:00+00')";
+    assert_eq!(
+        m.rows(&format!(
+            "SELECT series, count(*), count(*) FILTER (WHERE observed = 0 AND verdict = 'critical') FROM {s} \
+              WHERE series IN ('(total)', 'denied') GROUP BY 1 ORDER BY 1"
+        )),
+        [["(total)", "240", "60"], ["denied", "180", "0"]].map(|r| r.map(String::from))
+    );
+    assert_eq!(
+        m.number("SELECT count(*) FROM backtest_monitor('transactions', '2025-07-14', '2025-07-15') WHERE buckets = 60"),
+        1
+    );
+    // Minute by minute, as it was, it comes to the same.
+    m.run("TRUNCATE transactions");
+    m.calm(240);
+    for i in 300..360 {
+        m.run(&calm_sql(EPOCH, i, i + 1));
+    }
+    m.assert_models();
 }
 
 #[test]

@@ -69,6 +69,7 @@ impl Ground {
     /// nothing happens.
     pub fn seal(&mut self, at: Moment, rows: bool, sum: f64, pace: Pace) -> Sealing {
         if rows {
+            self.pass_over(at.bucket.saturating_sub(1));
             self.sealed = at.bucket;
             self.absent = 0;
             return Sealing {
@@ -82,14 +83,15 @@ impl Ground {
                 total: None,
             };
         }
-        self.sealed = at.bucket;
-        self.absent = self.absent.saturating_add(1);
         if self.idle() {
+            self.pass_over(at.bucket);
             return Sealing {
                 counted: false,
                 total: None,
             };
         }
+        self.sealed = at.bucket;
+        self.absent = self.absent.saturating_add(1);
         let total = self.total.step(0.0, at, pace);
         let counted = total.surprise_towards(-1) < MISSING;
         Sealing {
@@ -115,6 +117,34 @@ impl Ground {
     /// present bucket, while silence is reported, and after [`SILENT_MAX`] absent buckets in a row.
     pub fn idle(&self) -> bool {
         self.sealed == i64::MIN || self.absent > SILENT_MAX || self.is_silent()
+    }
+
+    /// Passes over the absent buckets up to this one, while [`idle`](Ground::idle). Nothing is folded; an open
+    /// incident of silence counts them. To do it in one step or in several is the same.
+    pub fn pass_over(&mut self, through: i64) {
+        if self.sealed == i64::MIN || through <= self.sealed {
+            return;
+        }
+        let last = through.min(self.silent_through());
+        let silent = last - self.sealed;
+        if silent > 0 {
+            self.total.stay_silent(silent as u32, last);
+        }
+        let passed = through.saturating_sub(self.sealed);
+        let passed = u32::try_from(passed).unwrap_or(u32::MAX);
+        self.absent = self.absent.saturating_add(passed);
+        self.sealed = through;
+    }
+
+    /// The last bucket that counts as silent if no row comes: a week of minutes after the last present one. The
+    /// last one sealed where no silence is reported.
+    pub fn silent_through(&self) -> i64 {
+        if self.is_silent() {
+            let left = SILENT_MAX.saturating_sub(self.absent);
+            self.sealed.saturating_add(i64::from(left))
+        } else {
+            self.sealed
+        }
     }
 
     /// Whether the total has an open incident of silence. (One on the low side that has met no empty

@@ -368,6 +368,19 @@ impl Series {
         }
     }
 
+    /// The open incident goes on over buckets without data, of which nothing is learned.
+    pub(crate) fn stay_silent(&mut self, buckets: u32, last: i64) {
+        let Some(k) = self.incidents.checked_sub(1) else {
+            return;
+        };
+        let incident = &mut self.recent[k as usize % REMEMBERED];
+        if incident.is_open() {
+            incident.last_seen = last;
+            incident.buckets = incident.buckets.saturating_add(buckets);
+            incident.empty = incident.empty.saturating_add(buckets);
+        }
+    }
+
     fn learn_run(&mut self, o: &Outlook, x: f64) {
         if x > 0.0 {
             self.forget_run();

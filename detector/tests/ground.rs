@@ -131,7 +131,10 @@ fn silence_is_found_and_stays() {
     assert!(monitor.ground.idle());
     assert_eq!(monitor.ground.absent, 3000);
     let silence = monitor.silence().expect("neither resolved nor accepted");
-    assert_eq!(silence.opened, opened);
+    assert_eq!(
+        (silence.opened, silence.last_seen, silence.buckets),
+        (opened, 3599, 3600 - opened as u32)
+    );
     assert_eq!(monitor.series["a"], series, "no data, nothing learned");
 
     for bucket in 3600..3660 {

@@ -35,7 +35,8 @@ impl Segment {
         }
         let bucket = sealed + 1;
         if w.model().ground.idle() && self.ring_is_empty(cell) {
-            // Nothing can change before the next row.
+            // Nothing can be learned before the next row.
+            w.model().ground.pass_over(target);
             w.model().sealed = target;
             cell.sealed_hint.store(target, Ordering::Release);
             return true;
