@@ -103,11 +103,8 @@ fn merge(mut list: Vec<Wanted>) -> Vec<Wanted> {
                     a.last_seen = a.last_seen.max(b.last_seen);
                     a.severity = a.severity.max(b.severity);
                     a.buckets = a.buckets.max(b.buckets);
-                    if b.peak_surprise > a.peak_surprise {
-                        a.peak_surprise = b.peak_surprise;
-                        a.peak_observed = b.peak_observed;
-                        a.peak_expected = b.peak_expected;
-                    }
+                    a.peak_surprise = a.peak_surprise.max(b.peak_surprise);
+                    a.peak_by(b.peak_observed, b.peak_expected);
                 }
                 continue;
             }
@@ -152,6 +149,8 @@ pub fn signature(wanted: &[Wanted]) -> u64 {
         add(i.resolved as u64);
         add(i.last_seen as u64);
         add(u64::from(i.severity) << 8 | i.direction as u8 as u64);
+        add(u64::from(i.buckets));
+        add(i.peak_observed.to_bits());
     }
     add(wanted.iter().filter(|w| w.muted).count() as u64);
     h | 1
@@ -257,6 +256,10 @@ fn update(m: &Monitor, w: &Wanted, r: &mut Recorded, scope: &Scope) -> usize {
         added += 1;
     }
     if !r.is_open() {
+        if added == 0 && !i.is_open() && figures_differ(m, i, r) {
+            // It is over, so these are its last figures; those recorded were corrected since.
+            append(m, w, Some(r.id), "progress", scope);
+        }
         return added;
     }
     if critical && !r.critical {
@@ -268,13 +271,33 @@ fn update(m: &Monitor, w: &Wanted, r: &mut Recorded, scope: &Scope) -> usize {
         append(m, w, Some(r.id), "resolved", scope);
         r.state = "resolved".into();
         added += 1;
-    } else if added == 0
-        && m.calendar.start(i.last_seen) > r.last_seen_at
-        && (i.buckets as i32 > r.buckets || score(i.peak_surprise) as f32 > r.peak_score)
-    {
-        append(m, w, Some(r.id), "progress", scope);
+    } else if added == 0 {
+        let seen = m.calendar.start(i.last_seen);
+        let goes_on = seen > r.last_seen_at
+            && (i.buckets as i32 > r.buckets || score(i.peak_surprise) as f32 > r.peak_score);
+        // Only the survey knows all of an incident that goes on.
+        let corrected = scope.provisional
+            && (seen < r.last_seen_at
+                || (i.buckets as i32) < r.buckets
+                || is_further(r.peak_observed, i.peak_observed, i.direction));
+        if goes_on || corrected {
+            append(m, w, Some(r.id), "progress", scope);
+        }
     }
     added
+}
+
+/// Whether a reading lies further out than another, on the side of an incident.
+fn is_further(a: f64, b: f64, direction: i8) -> bool {
+    let side = f64::from(direction);
+    a * side > b * side
+}
+
+fn figures_differ(m: &Monitor, i: &Incident, r: &Recorded) -> bool {
+    m.calendar.start(i.last_seen) != r.last_seen_at
+        || i.buckets as i32 != r.buckets
+        || i.peak_observed != r.peak_observed
+        || score(i.peak_surprise) as f32 != r.peak_score
 }
 
 /// Appends a row for a wanted incident and announces it, unless it is only progress.

@@ -466,6 +466,7 @@ pub struct Recorded {
     pub last_seen_at: i64,
     pub resolved_at: Option<i64>,
     pub buckets: i32,
+    pub peak_observed: f64,
     pub peak_score: f32,
 }
 
@@ -479,7 +480,8 @@ impl Recorded {
 /// The recorded incidents of a monitor that were not over before a time.
 pub fn recorded(monitor: &str, since: i64) -> Vec<Recorded> {
     let sql = format!(
-        "SELECT id, series, state, severity::text, direction, opened_at, last_seen_at, resolved_at, buckets, peak_score \
+        "SELECT id, series, state, severity::text, direction, opened_at, last_seen_at, resolved_at, buckets, \
+                peak_observed, peak_score \
            FROM {}.incidents \
           WHERE monitor = $1 AND (resolved_at IS NULL OR resolved_at >= $2 OR opened_at >= $2) ORDER BY id",
         schema()
@@ -495,7 +497,8 @@ pub fn recorded(monitor: &str, since: i64) -> Vec<Recorded> {
             last_seen_at: micros(get(r, 7)?),
             resolved_at: get::<TimestampWithTimeZone>(r, 8).map(micros),
             buckets: get(r, 9).unwrap_or(0),
-            peak_score: get(r, 10).unwrap_or(0.0),
+            peak_observed: get(r, 10).unwrap_or(0.0),
+            peak_score: get(r, 11).unwrap_or(0.0),
         })
     })
 }

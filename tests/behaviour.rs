@@ -618,6 +618,57 @@ fn silence_in_the_past_is_shown_and_counted() {
 }
 
 #[test]
+fn the_peak_is_the_furthest_reading_and_follows_corrections() {
+    let (cluster, name) = database("peak");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    for i in 240..250 {
+        m.run(&storm(i));
+    }
+    // In two halves, the highest of all.
+    for _ in 0..2 {
+        m.run(&format!(
+            "INSERT INTO transactions (time, status, count) VALUES ({}, 'denied', 40)",
+            minute(244)
+        ));
+    }
+    m.run(&calm_sql(EPOCH, 250, 251));
+    m.until("SELECT peak_observed FROM incidents", "120");
+    assert_eq!(
+        m.text(
+            "SELECT peak_expected = (SELECT expected FROM scored_series('1 hour', '2025-07-14 13:00+00', 'transactions', 'denied') \
+                                      WHERE time = '2025-07-14 12:04+00') FROM incidents"
+        ),
+        "t"
+    );
+    let delete = |id: &str| {
+        format!(
+            "DELETE FROM transactions WHERE id = (SELECT {id}(id) FROM transactions WHERE status = 'denied' AND time = {})",
+            minute(244)
+        )
+    };
+    m.run(&delete("max"));
+    m.until("SELECT peak_observed FROM incidents", "80");
+    // The same once it is over.
+    m.run(&calm_sql(EPOCH, 251, 300));
+    m.until("SELECT state FROM incidents", "resolved");
+    m.assert_models();
+    m.run(&delete("max"));
+    m.until(
+        "SELECT peak_observed || ' ' || state FROM incidents",
+        "40 resolved",
+    );
+    assert_eq!(
+        m.rows("SELECT event FROM alerts WHERE event <> 'progress' ORDER BY id"),
+        [["opened"], ["resolved"]]
+    );
+    let alerts = m.number("SELECT count(*) FROM alerts");
+    m.run("SELECT count(*) FROM detect_anomalies('2 hours', '2025-07-14 13:00+00'); SELECT run_monitor()");
+    m.assert_models();
+    assert_eq!(m.number("SELECT count(*) FROM alerts"), alerts);
+}
+
+#[test]
 fn a_round_of_the_past_starts_no_clock() {
     let (cluster, name) = database("past_round");
     let mut m = Monitored::create(&cluster, &name);

@@ -64,11 +64,11 @@ pub struct Incident {
     pub span_observed: f64,
     /// What was expected over the span. Of a fixed limit: the limit.
     pub span_expected: f64,
-    /// The reading of the most surprising bucket so far.
+    /// The furthest reading so far on the incident's side: the highest, or the lowest.
     pub peak_observed: f64,
     /// What was expected of it.
     pub peak_expected: f64,
-    /// Its surprise, decades.
+    /// The greatest surprise so far, decades; not always that of the furthest reading.
     pub peak_surprise: f64,
 }
 
@@ -153,10 +153,16 @@ impl Incident {
         self.buckets = self.buckets.saturating_add(1);
         self.empty = self.empty.saturating_add(u32::from(x == 0.0));
         self.severity = self.severity.max(j.verdict() as u8);
-        if j.surprise > self.peak_surprise {
-            self.peak_observed = x;
-            self.peak_expected = j.expected;
-            self.peak_surprise = j.surprise;
+        self.peak_surprise = self.peak_surprise.max(j.surprise);
+        self.peak_by(x, j.expected);
+    }
+
+    /// Takes a reading for the peak where it lies further out than the peak so far.
+    pub fn peak_by(&mut self, observed: f64, expected: f64) {
+        let direction = f64::from(self.direction);
+        if observed * direction > self.peak_observed * direction {
+            self.peak_observed = observed;
+            self.peak_expected = expected;
         }
     }
 

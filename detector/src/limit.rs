@@ -222,9 +222,5 @@ fn goes_on(open: &mut Incident, broken: &Broken, x: f64, expected: f64, bucket: 
     open.empty = open.empty.saturating_add(u32::from(x == 0.0));
     open.severity = open.severity.max(broken.verdict as u8);
     open.peak_surprise = open.peak_surprise.max(nominal(broken.verdict));
-    let direction = f64::from(open.direction);
-    if x * direction > open.peak_observed * direction {
-        open.peak_observed = x;
-        open.peak_expected = if expected.is_finite() { expected } else { 0.0 };
-    }
+    open.peak_by(x, if expected.is_finite() { expected } else { 0.0 });
 }
