@@ -163,3 +163,50 @@ fn labels_are_unambiguous() {
         assert_eq!(series, [["4"]], "{monitor}");
     }
 }
+
+/// Whatever its date and count, one row says nothing of today.
+#[test]
+fn one_row_of_another_age() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "another_age");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.assert_models();
+    let ask = format!(
+        "SELECT s, verdict, score, expected, lower, upper \
+           FROM unnest('{{approved,denied,failed}}'::text[]) s, recommend_alert(s, 6, {})",
+        minute(240)
+    );
+    let models = "SELECT series, time, expected, lower, upper, score, verdict FROM scored_series('1 hour', '2025-07-14 12:00+00') ORDER BY time, series";
+    let (asked, scored) = (m.rows(&ask), m.rows(models));
+    assert_eq!(m.number("SELECT count(*) FROM incidents"), 0);
+    for status in ["denied", "unheard of"] {
+        m.run(&format!(
+            "INSERT INTO transactions (time, status, count) VALUES ('4713-01-01 BC', '{status}', 2147483647), \
+                ('294276-12-31', '{status}', 2147483647), ('1970-01-01', '{status}', 2147483647)"
+        ));
+        m.assert_models();
+    }
+    assert_eq!(m.rows(&ask), asked);
+    let now: Vec<_> = m
+        .rows(models)
+        .into_iter()
+        .filter(|r| r[0] != "unheard of")
+        .collect();
+    assert_eq!(now, scored);
+    m.run(&calm_sql(EPOCH, 240, 245));
+    m.assert_models();
+    assert_eq!(
+        m.rows("SELECT series, opened_at FROM incidents WHERE opened_at > '2025-01-01'"),
+        Vec::<Vec<String>>::new()
+    );
+    let verdict = m.text(&format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({0}, 'approved', 120), ({0}, 'denied', 40) RETURNING verdict",
+        minute(245)
+    ));
+    assert_eq!(verdict, "normal");
+    m.until(
+        "SELECT string_agg(series || ' ' || state, ',') FROM incidents WHERE opened_at > '2025-01-01'",
+        "denied open",
+    );
+    m.assert_models();
+}

@@ -39,6 +39,10 @@ const GAP_CAP: f64 = 240.0;
 /// Distance in buckets up to which a gap is short: what a few lost minutes in the middle of an
 /// incident must not do is wipe out the slow evidence of a thin series.
 const SHORT_GAP: i64 = 5;
+/// Gap, in minutes and in buckets, after which what was learned before says nothing of today: 100 days, and a week
+/// of minutes at least.
+const FORGOTTEN_MINUTES: f64 = 144_000.0;
+const FORGOTTEN_BUCKETS: i64 = 10_080;
 /// Share of an incident's doubt that stays when it is over.
 const DOUBT_KEPT: f64 = 0.3;
 /// Largest gain with which a doubted level is found again.
@@ -182,9 +186,16 @@ impl Series {
     /// Moves the clock to a bucket: levels go along the season and the trend. To be called once
     /// before that bucket is judged or learned. Buckets left out since the last one learned are a
     /// gap: the windows start again and the levels are doubted. (A bucket that is not later than
-    /// the last one is the caller's mistake; it is taken for the next.)
+    /// the last one is the caller's mistake; it is taken for the next.) After a gap of 100 days the
+    /// series starts anew: one row of another age must not be what today is measured by.
     pub fn advance(&mut self, at: Moment, pace: Pace) {
         let width = pace.width();
+        if self.readings > 0 {
+            let gap = at.bucket.saturating_sub(self.last_bucket);
+            if gap > FORGOTTEN_BUCKETS && gap as f64 * width > FORGOTTEN_MINUTES {
+                self.start_anew(at.bucket);
+            }
+        }
         let rise = self.season.advance(at, width);
         self.now = at.bucket;
         if self.readings == 0 {
@@ -208,6 +219,22 @@ impl Series {
             self.long_expected = self.long_level();
             self.long_observed = self.long_expected;
         }
+    }
+
+    /// Forgets all but its incidents.
+    fn start_anew(&mut self, bucket: i64) {
+        let (mut recent, incidents) = (self.recent, self.incidents);
+        if let Some(last) = incidents.checked_sub(1) {
+            let last = &mut recent[last as usize % REMEMBERED];
+            if last.is_open() {
+                last.close(Closing::Resolved, bucket);
+            }
+        }
+        *self = Series {
+            recent,
+            incidents,
+            ..Series::new()
+        };
     }
 
     fn pass_gap(&mut self, buckets: i64, at: Moment, width: f64) {

@@ -452,3 +452,23 @@ fn daily_buckets() {
     }
     assert!(series.incidents <= 4, "{}", series.incidents);
 }
+
+#[test]
+fn a_row_of_another_age_is_forgotten() {
+    let mut random = Random::new(11);
+    let (mut old, mut new) = (Series::new(), Series::new());
+    step(&mut old, 2_147_483_647.0, -1_000_000);
+    for bucket in 0..600 {
+        let x = random.poisson(20.0);
+        assert_eq!(step(&mut old, x, bucket), step(&mut new, x, bucket));
+    }
+    assert_eq!(old, new);
+    // A holiday of three months is remembered, and an incident does not outlast a longer one.
+    step(&mut old, 90.0, 600);
+    let mut late = old;
+    step(&mut old, 20.0, 600 + 90 * 1440);
+    assert_eq!(old.readings(), 602);
+    step(&mut late, 20.0, 600 + 101 * 1440);
+    assert_eq!((late.readings(), late.incidents), (1, 1));
+    assert_eq!(last(&late).resolved, 600 + 101 * 1440);
+}
