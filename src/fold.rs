@@ -212,7 +212,8 @@ impl<'a> Fold<'a> {
         if s.open == (0, 0) {
             self.touched.push(i);
         }
-        s.open.0 = s.open.0.saturating_add(sum);
+        // Sums wrap, as they do in the ring: additions have to commute.
+        s.open.0 = s.open.0.wrapping_add(sum);
         s.open.1 += rows;
     }
 
@@ -279,7 +280,7 @@ impl<'a> Fold<'a> {
         let sum: i64 = if present {
             self.touched
                 .iter()
-                .fold(0i64, |a, i| a.saturating_add(self.series[*i].open.0))
+                .fold(0i64, |a, i| a.wrapping_add(self.series[*i].open.0))
         } else {
             0
         };

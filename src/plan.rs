@@ -53,6 +53,9 @@ thread_local! {
     static PLANS: RefCell<HashMap<(u32, u32), Rc<Plan>>> = RefCell::new(HashMap::new());
 }
 
+/// A row counts for this much at most, either way: all that the detector tells apart.
+pub const MOST: i64 = detector::LARGEST as i64;
+
 /// Whether a value can be read as a whole number.
 pub fn is_count_type(type_id: pg_sys::Oid) -> bool {
     matches!(type_id, pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID)
@@ -241,7 +244,7 @@ impl Plan {
             Some(c) => attribute(tuple, columns, c.number).map_or(0, |d| match c.type_id {
                 pg_sys::INT2OID => i64::from(d.value() as i16),
                 pg_sys::INT4OID => i64::from(d.value() as i32),
-                _ => d.value() as i64,
+                _ => (d.value() as i64).clamp(-MOST, MOST),
             }),
         };
         Row { time, count }

@@ -13,6 +13,7 @@ use crate::calendar::Calendar;
 use crate::fault;
 use crate::key;
 use crate::monitor::{Monitor, Rule, SHIPPED, SHIPPED_NAME};
+use crate::plan::MOST;
 use crate::shared::Direction;
 
 /// Groups fetched at a time.
@@ -261,6 +262,21 @@ pub fn oldest_after(m: &Monitor, after: i64) -> Option<i64> {
 /// One group of the watched table: bucket, key of the series, sum, rows.
 pub type Group<'a> = (i64, &'a [u8], i64, i64);
 
+/// The sum of a column, as the shared ring has it: each row bounded, and wrapped at the ends of an int8.
+fn bounded_sum(column: &str) -> String {
+    // LEAST and GREATEST pass over NULL.
+    let sum = format!(
+        "pg_catalog.sum(GREATEST(LEAST({column}, {MOST}::pg_catalog.int8), -{MOST}::pg_catalog.int8)) \
+           FILTER (WHERE {column} IS NOT NULL)"
+    );
+    let (half, whole) = (1i128 << 63, 1i128 << 64);
+    format!(
+        "CASE WHEN {sum} >= -{half} AND {sum} < {half} THEN {sum} \
+              ELSE pg_catalog.mod(pg_catalog.mod({sum} + {half}, {whole}) + {whole}, {whole}) - {half} \
+          END::pg_catalog.int8"
+    )
+}
+
 /// Reads the watched table between two times (`from` included, `to` not), grouped by bucket and series,
 /// in order of the bucket. Uses the active snapshot.
 pub fn scan(m: &Monitor, from: i64, to: i64, each: &mut dyn FnMut(Group)) {
@@ -269,10 +285,7 @@ pub fn scan(m: &Monitor, from: i64, to: i64, each: &mut dyn FnMut(Group)) {
         .value_column
         .as_ref()
         .map_or("pg_catalog.count(*)".to_string(), |v| {
-            format!(
-                "LEAST(GREATEST(COALESCE(pg_catalog.sum({}), 0), -9e18), 9e18)::pg_catalog.int8",
-                quote_identifier(v)
-            )
+            bounded_sum(&quote_identifier(v))
         });
     let columns: Vec<String> = m.series_columns.iter().map(quote_identifier).collect();
     // concat() gives a value as its output function does, as the trigger reads it.

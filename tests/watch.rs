@@ -190,3 +190,43 @@ fn what_cannot_be_watched() {
     m.run("INSERT INTO quick VALUES ('2025-07-14 08:00+00')");
     m.assert_models_of("quick");
 }
+
+#[test]
+fn sums_beyond_bigint() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "enormous");
+    m.run("CREATE TABLE sums (at timestamptz, kind text, n bigint); SELECT watch_table('sums', 'at', 'n', '{kind}')");
+    let calm = |from: i64, to: i64| {
+        format!(
+            "INSERT INTO sums SELECT timestamptz '2025-07-14 08:00+00' + make_interval(mins => m), k, 100 + m % 7 \
+               FROM generate_series({from}, {to}) m, unnest('{{a,b}}'::text[]) k ORDER BY m"
+        )
+    };
+    m.run(&calm(0, 120));
+    m.assert_models_of("sums");
+    for at in ["10:01", "10:02"] {
+        for value in [i64::MAX, i64::MIN, i64::MAX, i64::MAX] {
+            m.run(&format!(
+                "INSERT INTO sums SELECT '2025-07-14 {at}+00', k, {value} FROM unnest('{{a,b}}'::text[]) k"
+            ));
+        }
+        m.assert_models_of("sums");
+    }
+    m.until(
+        "SELECT string_agg(series || ' ' || direction, ',' ORDER BY series) FROM incidents WHERE series <> '(total)'",
+        "a 1,b 1",
+    );
+    m.run(&calm(123, 170));
+    m.run("INSERT INTO sums VALUES ('2025-07-14 10:49+00', 'a', NULL), ('2025-07-14 10:51+00', 'a', NULL)");
+    m.assert_models_of("sums");
+    m.run("UPDATE sums SET n = n / 2 WHERE n > 1000");
+    m.assert_models_of("sums");
+    m.run("DELETE FROM sums WHERE n > 1000 OR n < 0");
+    m.assert_models_of("sums");
+    assert_eq!(
+        m.number(
+            "SELECT count(*) FROM incidents WHERE state <> 'retracted' AND series <> '(total)'"
+        ),
+        0
+    );
+}

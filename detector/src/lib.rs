@@ -69,6 +69,6 @@ pub use limit::{LimitWatch, Limits};
 pub use moment::{Moment, Pace};
 pub use reason::{reason, ReasonInput};
 pub use score::score;
-pub use series::Series;
+pub use series::{Series, LARGEST};
 pub use snapshot::StateError;
 pub use volume::{Part, Volume};

@@ -73,7 +73,8 @@ fn verify_models(
         rows,
     )| {
         if b > sealed {
-            *open.entry((k.to_vec(), b)).or_default() += sum;
+            let known: &mut i64 = open.entry((k.to_vec(), b)).or_default();
+            *known = known.wrapping_add(sum);
         } else {
             fold.add(b, k, sum, rows, &mut |_| {});
         }
