@@ -610,7 +610,8 @@ COMMENT ON FUNCTION verify_models(text) IS
 CREATE FUNCTION read_stats()
 RETURNS TABLE (scored bigint, late bigint, rejected bigint, errors bigint, refolds bigint, overflows bigint,
                sealed bigint, rounds bigint, round_ms float8, alerts bigint, series integer, series_capacity integer,
-               worker_pid integer, last_round timestamptz, loading integer, dirty integer, monitors integer, worker_refused boolean, attached boolean)
+               worker_pid integer, last_round timestamptz, loading integer, dirty integer, monitors integer, worker_refused boolean, attached boolean,
+               unplaced integer, most_monitors integer)
 LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp
 AS 'MODULE_PATHNAME', 'read_stats_wrapper';
 COMMENT ON FUNCTION read_stats() IS 'What monitor_stats and monitor_health are made of.';
@@ -638,6 +639,7 @@ SELECT CASE WHEN NOT s.attached THEN 'no shared memory: nothing was inserted sin
             WHEN s.worker_pid IS NULL THEN 'no worker yet: the next insert starts it'
             WHEN s.loading > 0 THEN 'loading the models from the tables'
             WHEN s.dirty > 0 THEN 'models wait to be folded again'
+            WHEN s.unplaced > 0 THEN format('watched tables without room: %s (%s are watched live at most)', s.unplaced, s.most_monitors)
             WHEN s.errors > 0 THEN 'scoring has failed since the server started: see the server log'
             ELSE 'ok' END                                     AS status,
        s.worker_pid IS NOT NULL                               AS worker_alive,

@@ -16,7 +16,7 @@ use pgrx::{pg_guard, pg_sys};
 use crate::calendar::Calendar;
 use crate::monitor::Monitor;
 use crate::plan::Plan;
-use crate::shared::{self, Delta, Direction, PreparedWork, Segment, LIVE, NEVER, RING};
+use crate::shared::{self, Delta, Direction, PreparedWork, Seat, Segment, LIVE, NEVER, RING};
 use crate::unfolded::Noted;
 use crate::{calendar, fault, worker};
 
@@ -140,7 +140,7 @@ struct TouchedSeries {
 
 struct TouchedMonitor {
     plan: Rc<Plan>,
-    cell: Option<u32>,
+    seat: Option<Seat>,
     presence: Box<Presence>,
     /// Some of its rows could not be followed: what comes after them cannot be judged either.
     blind: bool,
@@ -187,8 +187,9 @@ pub struct Overlay {
     pending_command: u32,
     entries: usize,
     ready: Vec<Delta>,
+    /// Monitors by their place in `monitors`, and from where they must be folded again.
     ready_dirty: Vec<(u32, i64)>,
-    ready_quiet: Vec<(u32, i64)>,
+    ready_quiet: Vec<(Seat, i64)>,
     xid: u32,
     /// The transaction restores rows of a dump.
     restores: bool,
@@ -217,15 +218,18 @@ impl Overlay {
         let i = found.unwrap_or_else(|| {
             self.monitors.push(TouchedMonitor {
                 plan: plan.clone(),
-                cell: None,
+                seat: None,
                 presence: Box::new(Presence::new()),
                 blind: false,
             });
             self.monitors.len() - 1
         });
         let m = &mut self.monitors[i];
-        if m.cell.is_none() {
-            m.cell = segment.and_then(|s| s.cell(plan.monitor)).map(|(n, _)| n);
+        if let Some(s) = segment {
+            m.seat = m
+                .seat
+                .filter(|seat| s.holds(*seat))
+                .or_else(|| s.seat(plan.monitor));
         }
         i as u32
     }
@@ -285,7 +289,7 @@ impl Overlay {
     /// Judges a row before it is inserted.
     pub fn judge(&mut self, segment: Segment, plan: &Rc<Plan>, key: &[u8], r: Reading) -> Opinion {
         let m = self.monitor(Some(segment), plan);
-        let Some(cell_index) = self.monitors[m as usize].cell else {
+        let Some(seat) = self.monitors[m as usize].seat else {
             return Opinion::LEARNING;
         };
         let s = self.series(m, key);
@@ -309,13 +313,13 @@ impl Overlay {
                     id: plan.monitor,
                     calendar: &plan.calendar,
                 };
-                self.rebuild(segment, cell_index, &who, r.bucket)
+                self.rebuild(segment, seat, &who, r.bucket)
             }
         };
         self.monitors[m as usize].presence.set(r.bucket);
         self.series[s as usize].seen = true;
         let Some(mut p) = private else {
-            let cell = &segment.header().cells[cell_index as usize];
+            let cell = &segment.header().cells[seat.cell as usize];
             self.monitors[m as usize].blind |= cell.state.load(Ordering::Acquire) != LIVE;
             return Opinion::LEARNING;
         };
@@ -341,7 +345,7 @@ impl Overlay {
 
     /// What would be said of a reading that is not inserted.
     pub fn peek(&mut self, segment: Segment, m: &Monitor, key: &[u8], r: Reading) -> Option<Peek> {
-        let (cell_index, _) = segment.cell(m.id)?;
+        let seat = segment.seat(m.id)?;
         let touched = self.monitors.iter().position(|t| t.plan.monitor == m.id);
         let series = touched.and_then(|i| self.find_series(i as u32, key));
         let who = Who {
@@ -351,7 +355,7 @@ impl Overlay {
             id: m.id,
             calendar: &m.calendar,
         };
-        let p = self.rebuild(segment, cell_index, &who, r.bucket)?;
+        let p = self.rebuild(segment, seat, &who, r.bucket)?;
         let sum = p.committed.wrapping_add(p.own).wrapping_add(r.count).max(0);
         let x = sum as f64;
         Some(Peek {
@@ -408,11 +412,11 @@ impl Overlay {
     fn rebuild(
         &self,
         segment: Segment,
-        cell_index: u32,
+        seat: Seat,
         who: &Who,
         bucket: i64,
     ) -> Option<Box<Private>> {
-        let cell = &segment.header().cells[cell_index as usize];
+        let cell = &segment.header().cells[seat.cell as usize];
         let cal = who.calendar;
         let pace = cal.pace();
         let own = |b: i64| who.series.map_or((0, 0), |s| self.own(s, b));
@@ -420,9 +424,9 @@ impl Overlay {
         let touched = who.series.map(|s| &self.series[s as usize]);
         let slot = touched
             .and_then(|t| t.slot)
-            .or_else(|| segment.find_slot(cell_index, who.key));
+            .or_else(|| segment.find_slot(seat.cell, who.key));
         let held = segment.read(cell);
-        if cell.state.load(Ordering::Acquire) != LIVE {
+        if cell.state.load(Ordering::Acquire) != LIVE || !segment.holds(seat) {
             return None;
         }
         let model = held.model();
@@ -592,14 +596,12 @@ impl Overlay {
         self.xid = unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner();
         for level in &self.levels {
             for (m, from) in &level.dirty {
-                if let Some(cell) = self.monitors[*m as usize].cell {
-                    self.ready_dirty.push((cell, *from));
-                }
+                self.ready_dirty.push((*m, *from));
             }
             for (m, until) in &level.quiet {
                 let m = &self.monitors[*m as usize];
-                if let Some(cell) = m.cell {
-                    self.ready_quiet.push((cell, m.plan.calendar.start(*until)));
+                if let Some(seat) = m.seat {
+                    self.ready_quiet.push((seat, m.plan.calendar.start(*until)));
                 }
             }
             for ((s, bucket), (sum, rows)) in &level.deltas {
@@ -607,44 +609,56 @@ impl Overlay {
                     continue;
                 }
                 let touched = &mut self.series[*s as usize];
-                let Some(cell) = self.monitors[touched.monitor as usize].cell else {
-                    continue;
-                };
+                let seat = self.monitors[touched.monitor as usize].seat;
                 if touched.slot.is_none() {
-                    touched.slot = segment.place_series(cell, &touched.key);
+                    touched.slot = seat.and_then(|s| segment.place_series(s, &touched.key));
                 }
-                match touched.slot {
-                    Some(slot) => self.ready.push(Delta {
-                        cell,
+                match seat.zip(touched.slot) {
+                    Some((seat, slot)) => self.ready.push(Delta {
+                        seat,
                         slot,
                         bucket: *bucket,
                         sum: *sum,
                         rows: *rows,
                     }),
-                    None => self.ready_dirty.push((cell, *bucket)),
+                    None => self.ready_dirty.push((touched.monitor, *bucket)),
                 }
             }
         }
-        self.ready.sort_unstable_by_key(|d| (d.cell, d.bucket));
+        self.ready.sort_unstable_by_key(|d| (d.seat, d.bucket));
     }
 
     /// After the commit record: adds to the shared store.
     fn merge(&mut self, segment: Segment) {
         let now = calendar::now();
         let mut wake = false;
-        for (cell, until) in &self.ready_quiet {
-            segment.header().cells[*cell as usize]
-                .quiet_until
-                .fetch_max(*until, Ordering::AcqRel);
+        for (seat, until) in &self.ready_quiet {
+            if segment.holds(*seat) {
+                segment.header().cells[seat.cell as usize]
+                    .quiet_until
+                    .fetch_max(*until, Ordering::AcqRel);
+            }
         }
         let mut rest = self.ready.as_slice();
         while let Some(first) = rest.first() {
-            let n = rest.partition_point(|d| d.cell <= first.cell);
-            wake |= segment.merge(first.cell, &rest[..n], NEVER, self.xid, now);
+            let n = rest.partition_point(|d| d.seat <= first.seat);
+            let merged = segment.merge(first.seat, &rest[..n], NEVER, self.xid, now);
+            wake |= merged.unwrap_or_else(|| {
+                let lost = self.monitors.iter().filter(|m| m.seat == Some(first.seat));
+                lost.for_each(|m| segment.mark_dirty(m.plan.monitor, first.bucket));
+                true
+            });
             rest = &rest[n..];
         }
-        for (cell, from) in &self.ready_dirty {
-            wake |= segment.merge(*cell, &[], *from, self.xid, now);
+        for (m, from) in &self.ready_dirty {
+            let m = &self.monitors[*m as usize];
+            let merged = m
+                .seat
+                .and_then(|seat| segment.merge(seat, &[], *from, self.xid, now));
+            wake |= merged.unwrap_or_else(|| {
+                segment.mark_dirty(m.plan.monitor, *from);
+                true
+            });
         }
         if self.levels.iter().any(|l| l.rules) {
             segment
@@ -663,19 +677,19 @@ impl Overlay {
         // SAFETY: reads the transaction state.
         let xid = unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner();
         let mut from: HashMap<u32, i64> = HashMap::new();
-        let mut note = |cell: Option<u32>, bucket: i64| {
-            if let Some(cell) = cell {
-                let f = from.entry(cell).or_insert(NEVER);
+        let mut note = |seat: Option<Seat>, bucket: i64| {
+            if let Some(seat) = seat {
+                let f = from.entry(seat.cell).or_insert(NEVER);
                 *f = (*f).min(bucket);
             }
         };
         for level in &self.levels {
             for (m, bucket) in &level.dirty {
-                note(self.monitors[*m as usize].cell, *bucket);
+                note(self.monitors[*m as usize].seat, *bucket);
             }
             for (s, bucket) in level.deltas.keys() {
                 let m = self.series[*s as usize].monitor;
-                note(self.monitors[m as usize].cell, *bucket);
+                note(self.monitors[m as usize].seat, *bucket);
             }
         }
         for (cell, bucket) in from {

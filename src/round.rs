@@ -10,26 +10,29 @@ use crate::fold::Fold;
 use crate::monitor::{follows_clock, open_for, Frontier, Monitor, Rule};
 use crate::quiet;
 use crate::reconcile::{self, Scope, Wanted};
-use crate::shared::{Cell, Direction, LoadedModel, LoadedSeries, Seen, Segment, LIVE, NEVER, RING};
+use crate::shared::{
+    Cell, Direction, LoadedModel, LoadedSeries, Seat, Seen, Segment, LIVE, NEVER, RING,
+};
 use crate::{settings, store};
 
 /// A monitor in the shared store.
 pub struct Place<'a> {
     pub segment: Segment,
     pub monitor: &'a Monitor,
-    pub index: u32,
+    pub seat: Seat,
     pub cell: &'static Cell,
 }
 
 impl<'a> Place<'a> {
     /// The place of a monitor; None where all cells are taken.
     pub fn of(segment: Segment, monitor: &'a Monitor) -> Option<Place<'a>> {
-        let (index, cell) = segment.cell(monitor.id)?;
+        let seat = segment.seat(monitor.id)?;
+        let cell = &segment.header().cells[seat.cell as usize];
         cell.width.store(monitor.calendar.width, Ordering::Relaxed);
         Some(Place {
             segment,
             monitor,
-            index,
+            seat,
             cell,
         })
     }
@@ -70,7 +73,7 @@ impl<'a> Place<'a> {
         if target == i64::MIN {
             return 0;
         }
-        let sealed = self.segment.seal(self.cell, cal, target, usize::MAX);
+        let sealed = self.segment.seal(self.seat, cal, target, usize::MAX);
         let rejected = self.cell.future_from.load(Ordering::Acquire);
         let sealed_now = self.cell.sealed_hint.load(Ordering::Acquire);
         if rejected <= sealed_now.saturating_add(RING as i64 / 2) {
@@ -127,6 +130,9 @@ pub struct Loaded {
 /// The caller is in a transaction that has no id yet and in which a new snapshot shows what has committed.
 pub fn load(place: &Place) -> Option<Loaded> {
     let m = place.monitor;
+    if !store::hold_table(m) {
+        return None;
+    }
     let cal = &m.calendar;
     let was_live = place.cell.state.load(Ordering::Acquire) == LIVE;
     let (dirty, sealed) = place.segment.begin_load(place.cell);
@@ -210,7 +216,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
     let mut slot_of = std::collections::HashMap::new();
     let mut lost = false;
     for s in &fold.series {
-        match place.segment.place_series(place.index, &s.key) {
+        match place.segment.place_series(place.seat, &s.key) {
             Some(slot) => {
                 slot_of.insert(s.key.clone(), series.len());
                 series.push(LoadedSeries {
@@ -228,7 +234,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
         let n = match slot_of.get(&key) {
             Some(n) => *n,
             None => {
-                let Some(slot) = place.segment.place_series(place.index, &key) else {
+                let Some(slot) = place.segment.place_series(place.seat, &key) else {
                     lost = true;
                     continue;
                 };
@@ -275,7 +281,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
     };
     place
         .segment
-        .finish_load(place.index, place.cell, &seen, model, now);
+        .finish_load(place.seat, place.cell, &seen, model, now);
     guard.finished = true;
     drop(guard);
     apply_rules(place, &rules, rules_version);

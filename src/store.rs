@@ -187,6 +187,23 @@ fn watched(condition: &str, args: &Args) -> Vec<Monitor> {
         .collect()
 }
 
+/// Keeps a monitor's table from being dropped until the transaction ends; false if that was done already.
+pub fn hold_table(m: &Monitor) -> bool {
+    let oid: Option<pg_sys::Oid> = one(
+        "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid",
+        &[m.relation.as_str().into()],
+    );
+    let Some(oid) = oid else { return false };
+    // SAFETY: opened by its OID and closed again; the lock stays.
+    unsafe {
+        let relation = pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as _);
+        if !relation.is_null() {
+            pg_sys::relation_close(relation, pg_sys::NoLock as _);
+        }
+        !relation.is_null()
+    }
+}
+
 /// Every monitor.
 pub fn monitors() -> Vec<Monitor> {
     let mut list = vec![shipped()];

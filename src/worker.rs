@@ -331,6 +331,8 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
     }
     let mut due = settings::tick_ms() * 1000;
     let mut failed = false;
+    let mut unplaced = 0;
+    let mut read_again = false;
     if prepared {
         due = due.min(1_000_000);
     }
@@ -341,11 +343,15 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
         let m = &known.monitors[i];
         let rules = known.rules.get(&m.id).map_or(&[][..], Vec::as_slice);
         let Some(place) = Place::of(segment, m) else {
+            unplaced += 1;
             continue;
         };
         match one(&place, rules, known.rules_version) {
-            // A load could not be done, or more came meanwhile.
-            Some(true) => due = due.min(20_000),
+            // A load could not be done, perhaps since the table is gone; or more came meanwhile.
+            Some(true) => {
+                due = due.min(20_000);
+                read_again |= place.needs_load();
+            }
             Some(false) => {}
             None => {
                 // The others go on.
@@ -359,6 +365,10 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
             due = due.min(us);
         }
     }
+    if read_again {
+        known.read_at = i64::MIN;
+    }
+    segment.header().unplaced.store(unplaced, Ordering::Release);
     const HOUR_US: i64 = 3_600_000_000;
     if now - known.pruned_at > HOUR_US {
         known.pruned_at = now;
@@ -402,17 +412,19 @@ fn read(
         for m in &monitors {
             if let Some(place) = Place::of(segment, m) {
                 if place.cell.state.load(Ordering::Acquire) != LIVE {
-                    round::adopt_prepared(segment, place.index);
+                    round::adopt_prepared(segment, place.seat.cell);
                 }
             }
+        }
+        // Not while somebody runs a round by hand.
+        if shared::transaction_lock(shared::LOCK_ROUND, false) {
+            segment.retire_cells(&monitors.iter().map(|m| m.id).collect::<Vec<_>>());
         }
         Some((monitors, rules))
     })?;
     let Some((monitors, rules)) = found else {
         return Some(false);
     };
-    // The cells of monitors that are watched no more are left to rest.
-    segment.retire_cells(&monitors.iter().map(|m| m.id).collect::<Vec<_>>());
     known.monitors = monitors;
     known.rules = rules;
     known.rules_version = version;
@@ -505,12 +517,10 @@ fn store_states(place: &Place, stored_day: &mut HashMap<i32, i64>) {
 /// Seals on behalf of a worker that lags, so that verdicts stay exact: only for small monitors, and only as
 /// much as fits into the time of an insert.
 pub fn help_sealing(segment: Segment, plan: &Plan, bucket: i64) {
-    let Some((_, cell)) = segment
-        .cells()
-        .find(|(_, c)| c.id.load(Ordering::Acquire) == plan.monitor)
-    else {
+    let Some(seat) = segment.seat(plan.monitor) else {
         return;
     };
+    let cell = &segment.header().cells[seat.cell as usize];
     let sealed = cell.sealed_hint.load(Ordering::Acquire);
     let newest = cell.newest.load(Ordering::Acquire);
     if sealed == i64::MIN
@@ -529,5 +539,5 @@ pub fn help_sealing(segment: Segment, plan: &Plan, bucket: i64) {
         idle: false,
     };
     let target = frontier.sealed(&plan.calendar);
-    segment.seal(cell, &plan.calendar, target, RING);
+    segment.seal(seat, &plan.calendar, target, RING);
 }

@@ -1,6 +1,6 @@
 //! Tables of one's own, watched.
 
-use testbed::monitored::{Monitored, SOON};
+use testbed::monitored::{calm_sql, Monitored, EPOCH, SOON};
 use testbed::Cluster;
 
 const PAYMENTS: &str =
@@ -229,4 +229,49 @@ fn sums_beyond_bigint() {
         ),
         0
     );
+}
+
+#[test]
+fn monitors_come_and_go() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "come_and_go");
+    m.run(&calm_sql(EPOCH, 0, 60));
+    let mut other = m.connect();
+    let rows = "INSERT INTO passing SELECT timestamptz '2025-07-14 08:00+00', k FROM unnest('{a,b,c}'::text[]) k";
+    let watch = "CREATE TABLE passing (at timestamptz, kind text); SELECT watch_table('passing', 'at', NULL, '{kind}')";
+    for i in 0..200 {
+        if i % 20 == 0 {
+            // In one transaction, in the middle of which the worker finds a cell of nobody it knows.
+            m.run(&format!("BEGIN; {watch}; {rows}"));
+            other
+                .batch_execute("INSERT INTO transactions (time, status) VALUES ('2025-07-14 09:10+00', 'denied'); SELECT pg_sleep(0.1)")
+                .unwrap();
+            m.run(&format!("{rows}; COMMIT"));
+            m.assert_models_of("passing");
+            m.run(rows);
+            m.assert_models_of("passing");
+        } else {
+            m.run(&format!("{watch}; {rows}"));
+        }
+        m.run("SELECT unwatch_table('passing'); DROP TABLE passing");
+    }
+    m.run("CREATE TABLE payments (at timestamptz, kind text); SELECT watch_table('payments', 'at', NULL, '{kind}')");
+    m.run("INSERT INTO payments SELECT timestamptz '2025-07-14 08:00+00' + make_interval(mins => m), 'a' FROM generate_series(1, 100) m");
+    m.assert_models_of("payments");
+    m.assert_models();
+    m.until("SELECT status FROM monitor_health", "ok");
+    m.until(
+        "SELECT monitors || ' ' || series FROM monitor_health",
+        "2 4",
+    );
+
+    // More than there is room for.
+    m.run("DO $$ BEGIN FOR i IN 1 .. 70 LOOP EXECUTE format('CREATE TABLE t%s (at timestamptz)', i); PERFORM watch_table(('t' || i)::regclass, 'at'); END LOOP; END $$");
+    m.until(
+        "SELECT status FROM monitor_health",
+        "watched tables without room: 8 (64 are watched live at most)",
+    );
+    m.run("SELECT unwatch_table('t' || i) FROM generate_series(1, 70) i");
+    m.until("SELECT status FROM monitor_health", "ok");
+    m.assert_models_of("payments");
 }

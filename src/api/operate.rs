@@ -77,13 +77,19 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
     round::look_at_prepared(s);
     let horizon = calendar::now().saturating_sub(store::configured_alert_horizon());
     let monitors = store::monitors();
+    let h = s.header();
+    if h.worker_pid.load(Ordering::Acquire) == 0 {
+        s.retire_cells(&monitors.iter().map(|m| m.id).collect::<Vec<_>>());
+    }
     let places: Vec<Place> = monitors.iter().filter_map(|m| Place::of(s, m)).collect();
+    let unplaced = monitors.len() - places.len();
+    h.unplaced.store(unplaced as u32, Ordering::Release);
     let mut loads = Vec::new();
     for place in &places {
         // SAFETY: reads the transaction state. A load needs a transaction that has not written.
         let clean = unsafe { pg_sys::GetTopTransactionIdIfAny() } == pg_sys::InvalidTransactionId;
         if place.needs_load() && clean {
-            round::adopt_prepared(s, place.index);
+            round::adopt_prepared(s, place.seat.cell);
             loads.push(round::load(place));
         } else {
             loads.push(None);

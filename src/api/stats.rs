@@ -35,11 +35,13 @@ fn read_stats() -> TableIterator<
         name!(monitors, i32),
         name!(worker_refused, bool),
         name!(attached, bool),
+        name!(unplaced, i32),
+        name!(most_monitors, i32),
     ),
 > {
     let Some(s) = segment() else {
         return TableIterator::once((
-            0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, None, None, 0, 0, 0, false, false,
+            0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, None, None, 0, 0, 0, false, false, 0, 0,
         ));
     };
     let h = s.header();
@@ -58,7 +60,7 @@ fn read_stats() -> TableIterator<
         n(&h.stats.rounds),
         h.stats.round_us.load(Ordering::Relaxed) as f64 / 1000.0,
         n(&h.stats.alerts),
-        h.used.load(Ordering::Acquire) as i32,
+        (h.used.load(Ordering::Acquire) - h.free_slots.load(Ordering::Acquire)) as i32,
         h.slots as i32,
         (pid != 0).then_some(pid),
         (last != 0).then(|| store::timestamp(last)),
@@ -70,5 +72,7 @@ fn read_stats() -> TableIterator<
         count(&|_| true),
         h.worker_refused.load(Ordering::Acquire) != 0,
         true,
+        h.unplaced.load(Ordering::Acquire) as i32,
+        shared::MONITORS as i32,
     ))
 }

@@ -140,7 +140,13 @@ pub struct Header {
     pub tranche: i32,
     pub slots: u32,
     pub table: u32,
+    /// Slots ever taken; those given back are in a list.
     pub used: AtomicU32,
+    /// First slot given back, plus one; and how many there are. Under the directory's lock.
+    pub free_slot: AtomicU32,
+    pub free_slots: AtomicU32,
+    /// Monitors that found no cell.
+    pub unplaced: AtomicU32,
     pub lateness: AtomicI64,
     pub future_tolerance: AtomicI64,
     pub sealed_horizon: AtomicI64,
@@ -184,6 +190,8 @@ pub struct Cell {
     pub lock: UnsafeCell<pg_sys::LWLock>,
     /// Id of the monitor; -1 where the cell is free.
     pub id: AtomicI32,
+    /// How often the cell was taken away from a monitor; changes under the cell's lock.
+    pub generation: AtomicU32,
     pub state: AtomicU32,
     /// 1 while the worker folds the table.
     pub loading: AtomicU32,
@@ -256,6 +264,13 @@ unsafe impl Sync for Header {}
 unsafe impl Sync for Cell {}
 unsafe impl Sync for Slot {}
 
+/// A cell as it was given to a monitor: worth nothing once the cell was taken away again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seat {
+    pub cell: u32,
+    pub generation: u32,
+}
+
 /// Place of a bucket in a ring.
 #[inline]
 pub fn place(bucket: i64) -> usize {
@@ -263,6 +278,29 @@ pub fn place(bucket: i64) -> usize {
 }
 
 impl Cell {
+    /// As a cell is that nobody has used. Its lock is held, or nobody knows of it yet.
+    pub fn clear(&self, model: &mut Model) {
+        self.state.store(COLD, Ordering::Release);
+        self.loading.store(0, Ordering::Release);
+        self.dirty_from.store(NEVER, Ordering::Release);
+        self.future_from.store(NEVER, Ordering::Release);
+        self.newest.store(i64::MIN, Ordering::Release);
+        self.sealed_hint.store(i64::MIN, Ordering::Release);
+        self.quiet_until.store(i64::MIN, Ordering::Release);
+        for counter in [&self.touched_at, &self.width, &self.delay] {
+            counter.store(0, Ordering::Release);
+        }
+        self.follows_clock.store(0, Ordering::Release);
+        self.reconciled_total.store(0, Ordering::Release);
+        self.first_slot.store(0, Ordering::Release);
+        for r in self.rows.iter().chain(&self.sums) {
+            r.store(0, Ordering::Release);
+        }
+        model.sealed = i64::MIN;
+        model.ground = Ground::new();
+        model.seen.xmax = 0;
+    }
+
     /// Learns how far behind the clock a stream runs, from the first row of a new bucket. A feed that brings
     /// each minute some minutes late is not late each time.
     pub fn note_delay(&self, bucket: i64, now: i64) {

@@ -99,14 +99,7 @@ impl Segment {
     }
 
     /// Puts the refolded models in place.
-    pub fn finish_load(
-        &self,
-        cell_index: u32,
-        cell: &Cell,
-        seen: &Seen,
-        loaded: LoadedModel,
-        now: i64,
-    ) {
+    pub fn finish_load(&self, seat: Seat, cell: &Cell, seen: &Seen, loaded: LoadedModel, now: i64) {
         let h = self.header();
         let mut w = self.write(cell);
         for r in cell.rows.iter().chain(&cell.sums) {
@@ -162,9 +155,9 @@ impl Segment {
         let waiting = unsafe { &mut *h.waiting.get() };
         for i in 0..waiting.pending_len as usize {
             let p = waiting.pending[i];
-            if p.cell == cell_index && !w.model().seen.saw(p.xid) {
+            if p.cell == seat.cell && !w.model().seen.saw(p.xid) {
                 let d = Delta {
-                    cell: p.cell,
+                    seat,
                     slot: p.slot,
                     bucket: p.bucket,
                     sum: p.sum,
@@ -174,7 +167,7 @@ impl Segment {
                 if d.rows > 0 {
                     cell.newest.fetch_max(d.bucket, Ordering::AcqRel);
                 }
-            } else if p.cell == cell_index && p.bucket < loaded.from {
+            } else if p.cell == seat.cell && p.bucket < loaded.from {
                 // The snapshot saw it, but its bucket was not read.
                 cell.mark_dirty(p.bucket);
             }

@@ -9,7 +9,7 @@ use super::segment::{hold, Segment};
 /// What a transaction adds to one bucket of one series.
 #[derive(Clone, Copy, Debug)]
 pub struct Delta {
-    pub cell: u32,
+    pub seat: Seat,
     pub slot: u32,
     pub bucket: i64,
     pub sum: i64,
@@ -36,12 +36,22 @@ impl LoadSnapshot {
 }
 
 impl Segment {
-    /// Adds the deltas of one monitor; true when the worker should look at once.
-    /// All deltas must be of cell `cell`.
-    pub fn merge(&self, cell: u32, deltas: &[Delta], dirty_from: i64, xid: u32, now: i64) -> bool {
-        let c = &self.header().cells[cell as usize];
+    /// Adds the deltas of one monitor; true when the worker should look at once. All deltas must be of that
+    /// seat. None: it is lost, and nothing was added.
+    pub fn merge(
+        &self,
+        seat: Seat,
+        deltas: &[Delta],
+        dirty_from: i64,
+        xid: u32,
+        now: i64,
+    ) -> Option<bool> {
+        let c = &self.header().cells[seat.cell as usize];
         let mut wake = false;
         let held = self.read(c);
+        if !self.holds(seat) {
+            return None;
+        }
         let loading = c.loading.load(Ordering::Acquire) != 0;
         let live = c.state.load(Ordering::Acquire) == LIVE;
         if dirty_from != NEVER {
@@ -84,7 +94,40 @@ impl Segment {
         }
         c.touched_at.fetch_max(now, Ordering::AcqRel);
         c.version.fetch_add(1, Ordering::AcqRel);
-        wake
+        Some(wake)
+    }
+
+    /// Has a monitor folded again from a bucket on, wherever its cell is by now. One that has none will be
+    /// loaded from its table.
+    pub fn mark_dirty(&self, monitor: i32, from: i64) {
+        let mut cells = self.cells();
+        if let Some((_, c)) = cells.find(|(_, c)| c.id.load(Ordering::Acquire) == monitor) {
+            c.mark_dirty(from);
+        }
+    }
+
+    /// Drops what waits for a monitor's load or for a prepared transaction of it.
+    pub(super) fn forget_waiting(&self, cell: u32) {
+        let h = self.header();
+        let _held = hold(&h.queue_lock, true);
+        // SAFETY: the queue lock is held exclusively.
+        let w = unsafe { &mut *h.waiting.get() };
+        let mut kept = 0;
+        for i in 0..w.pending_len as usize {
+            if w.pending[i].cell != cell {
+                w.pending[kept] = w.pending[i];
+                kept += 1;
+            }
+        }
+        w.pending_len = kept as u32;
+        kept = 0;
+        for i in 0..w.prepared_len as usize {
+            if w.prepared[i].cell != cell {
+                w.prepared[kept] = w.prepared[i];
+                kept += 1;
+            }
+        }
+        w.prepared_len = kept as u32;
     }
 
     /// Adds to the ring; true when the worker should look at once. The monitor's lock is held.
@@ -125,7 +168,7 @@ impl Segment {
                 continue;
             }
             w.pending[n] = Pending {
-                cell: d.cell,
+                cell: d.seat.cell,
                 slot: d.slot,
                 bucket: d.bucket,
                 sum: d.sum,

@@ -10,17 +10,19 @@ use crate::fold::{note_volume, read_bucket};
 impl Segment {
     /// Seals buckets up to `target`, at most `most` of them. Gives how many were sealed.
     /// Stops where the models are not exact: then the worker refolds first.
-    pub fn seal(&self, cell: &Cell, calendar: &Calendar, target: i64, most: usize) -> usize {
+    pub fn seal(&self, seat: Seat, calendar: &Calendar, target: i64, most: usize) -> usize {
         let mut done = 0;
-        while done < most && self.seal_one(cell, calendar, target) {
+        while done < most && self.seal_one(seat, calendar, target) {
             done += 1;
         }
         done
     }
 
-    fn seal_one(&self, cell: &Cell, calendar: &Calendar, target: i64) -> bool {
+    fn seal_one(&self, seat: Seat, calendar: &Calendar, target: i64) -> bool {
+        let cell = &self.header().cells[seat.cell as usize];
         let mut w = self.write(cell);
-        let exact = cell.state.load(Ordering::Acquire) == LIVE
+        let exact = self.holds(seat)
+            && cell.state.load(Ordering::Acquire) == LIVE
             && cell.loading.load(Ordering::Acquire) == 0
             && cell.dirty_from.load(Ordering::Acquire) == NEVER;
         let sealed = w.model().sealed;

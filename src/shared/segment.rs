@@ -7,11 +7,14 @@
 use std::cell::{Cell as StdCell, UnsafeCell};
 use std::sync::atomic::Ordering;
 
-use detector::{Ground, LimitWatch, Limits, Series};
+use detector::{LimitWatch, Limits, Series};
 use pgrx::pg_sys;
 
 use super::layout::*;
 use crate::{fault, key, monitor, settings};
+
+/// In place of a cell in slots that were given back.
+const NO_CELL: u32 = u32::MAX;
 
 /// A mapped segment. Valid for the life of the process: the mapping is pinned.
 #[derive(Clone, Copy)]
@@ -237,14 +240,7 @@ unsafe fn create(extension: u32) -> Option<Segment> {
     for cell in &header.cells {
         pg_sys::LWLockInitialize(cell.lock.get(), tranche);
         cell.id.store(-1, Ordering::Relaxed);
-        cell.dirty_from.store(NEVER, Ordering::Relaxed);
-        cell.future_from.store(NEVER, Ordering::Relaxed);
-        cell.newest.store(i64::MIN, Ordering::Relaxed);
-        cell.quiet_until.store(i64::MIN, Ordering::Relaxed);
-        cell.sealed_hint.store(i64::MIN, Ordering::Relaxed);
-        let model = &mut *cell.model.get();
-        model.sealed = i64::MIN;
-        model.ground = Ground::new();
+        cell.clear(&mut *cell.model.get());
     }
     header.magic.store(MAGIC, Ordering::Release);
     let (started, pid) = (pg_sys::PgStartTime, pg_sys::MyProcPid);
@@ -431,6 +427,23 @@ impl Segment {
         Some((free as u32, &cells[free]))
     }
 
+    /// The cell of a monitor, to be asked for again where it does not hold any more.
+    pub fn seat(&self, id: i32) -> Option<Seat> {
+        let (n, cell) = self.cell(id)?;
+        let seat = Seat {
+            cell: n,
+            generation: cell.generation.load(Ordering::Acquire),
+        };
+        // Read after the generation: a cell that was given to another meanwhile is not taken for its own.
+        (cell.id.load(Ordering::Acquire) == id).then_some(seat)
+    }
+
+    /// Whether a monitor has its cell still. Under the cell's lock it stays so.
+    pub fn holds(&self, seat: Seat) -> bool {
+        let cell = &self.header().cells[seat.cell as usize];
+        cell.generation.load(Ordering::Acquire) == seat.generation
+    }
+
     /// The slots of a monitor.
     pub fn slots_of(&self, cell: &Cell) -> SlotsOf {
         SlotsOf {
@@ -484,31 +497,37 @@ impl Segment {
         self.probe(cell, key::hash(id, key), key).ok()
     }
 
-    /// The slot of a series, taken into use where it is new. None when all are taken.
-    pub fn take_slot(&self, cell: u32, key: &[u8]) -> Option<u32> {
-        if let Some(found) = self.find_slot(cell, key) {
+    /// The slot of a series, taken into use where it is new. None when all are taken, or the seat is lost.
+    fn take_slot(&self, seat: Seat, key: &[u8]) -> Option<u32> {
+        if let Some(found) = self.find_slot(seat.cell, key) {
             return Some(found);
         }
         let header = self.header();
-        let owner = &header.cells[cell as usize];
+        let owner = &header.cells[seat.cell as usize];
+        let _held = hold(&header.directory, true);
+        // Cells are taken away under this lock.
+        if !self.holds(seat) {
+            return None;
+        }
         let id = owner.id.load(Ordering::Acquire);
         let hash = key::hash(id, key);
-        let _held = hold(&header.directory, true);
-        let at = match self.probe(cell, hash, key) {
+        let at = match self.probe(seat.cell, hash, key) {
             Ok(found) => return Some(found),
             Err(at) => at,
         };
-        let n = header.used.load(Ordering::Acquire);
-        if n >= header.slots {
-            return None;
-        }
-        // SAFETY: the slot is not in the table yet, so nobody else can reach it.
+        let n = self.unused_slot()?;
+        // SAFETY: the slot is in no monitor's list and not in the table, so nobody else can reach it.
         let slot = unsafe { &mut *self.slot_at(n) };
         slot.hash = hash;
-        slot.cell = cell;
+        slot.cell = seat.cell;
         slot.key_len = key.len() as u32;
         slot.key[..key.len()].copy_from_slice(key);
+        slot.sums = Default::default();
+        slot.rows = Default::default();
         slot.alarm_bucket = i64::MIN.into();
+        slot.alarm_above = 0.into();
+        slot.changed = 0.into();
+        slot.reconciled = 0.into();
         *slot.model.get_mut() = SlotModel {
             series: Series::new(),
             watch: LimitWatch::new(),
@@ -519,9 +538,23 @@ impl Segment {
         };
         slot.next = owner.first_slot.load(Ordering::Acquire);
         owner.first_slot.store(n + 1, Ordering::Release);
-        header.used.store(n + 1, Ordering::Release);
         self.table()[at].store(n + 1, Ordering::Release);
         Some(n)
+    }
+
+    /// A slot that was given back, or else one that was never used. The directory's lock is held.
+    fn unused_slot(&self) -> Option<u32> {
+        let h = self.header();
+        if let Some(n) = h.free_slot.load(Ordering::Acquire).checked_sub(1) {
+            h.free_slot.store(self.slot(n).next, Ordering::Release);
+            h.free_slots.fetch_sub(1, Ordering::AcqRel);
+            return Some(n);
+        }
+        let n = h.used.load(Ordering::Acquire);
+        (n < h.slots).then(|| {
+            h.used.store(n + 1, Ordering::Release);
+            n
+        })
     }
 }
 
@@ -546,22 +579,55 @@ impl Iterator for SlotsOf {
 
 impl Segment {
     /// The slot of a series; that of `(other)` where all are taken.
-    pub fn place_series(&self, cell: u32, key: &[u8]) -> Option<u32> {
-        self.take_slot(cell, key)
-            .or_else(|| self.take_slot(cell, key::OTHER_KEY))
+    pub fn place_series(&self, seat: Seat, key: &[u8]) -> Option<u32> {
+        self.take_slot(seat, key)
+            .or_else(|| self.take_slot(seat, key::OTHER_KEY))
     }
-}
 
-impl Segment {
-    /// Makes the cells of monitors that are watched no more stand still.
+    /// Takes their cells and slots away from monitors that are watched no more. No round may be under way:
+    /// the caller is the worker with the lock of rounds, or has that lock while no worker is alive.
     pub fn retire_cells(&self, watched: &[i32]) {
-        for (_, cell) in self.cells() {
+        for (n, cell) in self.cells() {
             if !watched.contains(&cell.id.load(Ordering::Acquire)) {
-                let _held = hold(&cell.lock, true);
-                cell.state.store(COLD, Ordering::Release);
-                cell.dirty_from.store(NEVER, Ordering::Release);
-                // Its slots stay taken, so the cell is not given to another monitor.
-                cell.id.store(-2, Ordering::Release);
+                self.retire(n, cell);
+            }
+        }
+    }
+
+    fn retire(&self, n: u32, cell: &Cell) {
+        let h = self.header();
+        let _directory = hold(&h.directory, true);
+        let mut w = self.write(cell);
+        // From here on transactions that had this seat find that it does not hold.
+        cell.generation.fetch_add(1, Ordering::AcqRel);
+        self.forget_waiting(n);
+        let mut next = cell.first_slot.load(Ordering::Acquire);
+        while let Some(s) = next.checked_sub(1) {
+            // SAFETY: a slot is reached through the directory or its monitor's list, under the locks held here.
+            let slot = unsafe { &mut *self.slot_at(s) };
+            next = slot.next;
+            slot.cell = NO_CELL;
+            slot.next = h.free_slot.load(Ordering::Acquire);
+            h.free_slot.store(s + 1, Ordering::Release);
+            h.free_slots.fetch_add(1, Ordering::AcqRel);
+        }
+        cell.clear(w.model());
+        self.rebuild_table();
+        cell.id.store(-1, Ordering::Release);
+    }
+
+    /// Enters all slots anew: from an open addressing table nothing can simply be taken out.
+    fn rebuild_table(&self) {
+        let table = self.table();
+        for entry in table {
+            entry.store(0, Ordering::Release);
+        }
+        for n in 0..self.header().used.load(Ordering::Acquire) {
+            let s = self.slot(n);
+            if s.cell != NO_CELL {
+                if let Err(at) = self.probe(s.cell, s.hash, s.key()) {
+                    table[at].store(n + 1, Ordering::Release);
+                }
             }
         }
     }
