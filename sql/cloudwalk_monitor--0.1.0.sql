@@ -297,7 +297,7 @@ COMMENT ON COLUMN monitors.time_zone IS 'Time zone of the seasons.';
 CREATE FUNCTION watch_table(source regclass, time_column name, value_column name DEFAULT NULL,
                             series_columns name[] DEFAULT '{}', bucket interval DEFAULT '1 minute',
                             name text DEFAULT NULL, time_zone text DEFAULT 'UTC')
-RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
   label   text := coalesce(name, (SELECT c.relname::text FROM pg_class c WHERE c.oid = source));
@@ -307,6 +307,9 @@ DECLARE
   args    text;
   wanted  record;
 BEGIN
+  -- Its schema by the name it has now.
+  PERFORM set_config('search_path', format('pg_catalog, %s, pg_temp', e.extnamespace::regnamespace), true)
+     FROM pg_extension e WHERE e.extname = 'cloudwalk_monitor';
   IF source IS NULL OR time_column IS NULL OR bucket IS NULL OR time_zone IS NULL THEN
     RAISE EXCEPTION 'source, time_column, bucket and time_zone must not be NULL'
       USING ERRCODE = 'null_value_not_allowed',
@@ -395,9 +398,9 @@ BEGIN
   args := format('%L, %L, %L, %L, %L', monitor::text, width::text, time_zone, time_column, coalesce(value_column, ''))
        || coalesce((SELECT string_agg(format(', %L', c), '' ORDER BY i)
                       FROM unnest(series_columns) WITH ORDINALITY AS u(c, i)), '');
-  EXECUTE format('CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION @extschema@.record_row(%s)',
+  EXECUTE format('CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION record_row(%s)',
                  'cloudwalk_monitor_record_' || monitor, source, args);
-  EXECUTE format('CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.record_truncate(%s)',
+  EXECUTE format('CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION record_truncate(%s)',
                  'cloudwalk_monitor_truncate_' || monitor, source, args);
   -- Rows that logical replication applies are watched too.
   EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I, ENABLE ALWAYS TRIGGER %I', source,
@@ -409,11 +412,14 @@ COMMENT ON FUNCTION watch_table(regclass, name, name, name[], interval, text, te
   'Watches a table: one series per distinct value of series_columns, the sum of value_column (or the number of rows) per bucket. Adds two triggers to the table and a row to watched; raises wrong_object_type, undefined_column, datatype_mismatch, invalid_parameter_value, duplicate_object. Returns the name of the monitor.';
 
 CREATE FUNCTION unwatch_table(monitor text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   gone record;
   trig record;
 BEGIN
+  -- Its schema by the name it has now.
+  PERFORM set_config('search_path', format('pg_catalog, %s, pg_temp', e.extnamespace::regnamespace), true)
+     FROM pg_extension e WHERE e.extname = 'cloudwalk_monitor';
   DELETE FROM watched w WHERE w.name = monitor RETURNING * INTO gone;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'monitor "%" does not exist', monitor
@@ -442,9 +448,12 @@ COMMENT ON FUNCTION start_monitor() IS 'Starts the worker where none runs, and h
 CREATE FUNCTION set_rule(monitor text, series text, direction text DEFAULT NULL,
                          warn_above float8 DEFAULT NULL, critical_above float8 DEFAULT NULL,
                          warn_below float8 DEFAULT NULL, critical_below float8 DEFAULT NULL)
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
+  -- Its schema by the name it has now.
+  PERFORM set_config('search_path', format('pg_catalog, %s, pg_temp', e.extnamespace::regnamespace), true)
+     FROM pg_extension e WHERE e.extname = 'cloudwalk_monitor';
   IF NOT EXISTS (SELECT FROM monitors m WHERE m.name = monitor) THEN
     RAISE EXCEPTION 'monitor "%" does not exist', monitor
       USING ERRCODE = 'undefined_object',
@@ -484,10 +493,11 @@ COMMENT ON FUNCTION set_rule(text, text, text, float8, float8, float8, float8) I
   'Sets the rule of a series, replacing the one it had: which direction alerts, and fixed limits beside the statistics. Writes rules; raises undefined_object, invalid_parameter_value. In force a moment after the commit, when the worker has read it.';
 
 CREATE FUNCTION drop_rule(monitor text, series text) RETURNS boolean
-LANGUAGE sql SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
   WITH gone AS (DELETE FROM rules r WHERE r.monitor = $1 AND r.series = $2 RETURNING 1)
   SELECT EXISTS (SELECT FROM gone);
-$$;
+END;
 COMMENT ON FUNCTION drop_rule(text, text) IS 'Drops the rule of a series, so that what is built in applies again, a moment after the commit. Writes rules. Returns whether there was one.';
 
 -- ---------------------------------------------------------------------------------------------------
@@ -504,11 +514,12 @@ CREATE FUNCTION scored_series("window" interval DEFAULT '1 hour', until timestam
                               monitor text DEFAULT 'transactions', series text DEFAULT NULL)
 RETURNS TABLE (monitor text, series text, labels jsonb, "time" timestamptz, observed float8, expected float8,
                lower float8, upper float8, score real, direction smallint, verdict verdict, reason text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
   SELECT r.monitor, r.series, r.labels, r."time", r.observed, r.expected, r.lower, r.upper, r.score,
          r.direction, r.verdict::verdict, r.reason
     FROM read_series($1, $2, $3, $4, false) r;
-$$;
+END;
 COMMENT ON FUNCTION scored_series(interval, timestamptz, text, text) IS
   'Every bucket of every series in the window, judged; buckets without a row are filled in. Reads the watched table and snapshots, writes nothing. Raises undefined_object, invalid_parameter_value.';
 
@@ -516,12 +527,13 @@ CREATE FUNCTION detect_anomalies("window" interval DEFAULT '1 hour', until times
                                  monitor text DEFAULT 'transactions')
 RETURNS TABLE (monitor text, series text, labels jsonb, "time" timestamptz, observed float8, expected float8,
                lower float8, upper float8, score real, direction smallint, verdict verdict, reason text)
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
   SELECT r.monitor, r.series, r.labels, r."time", r.observed, r.expected, r.lower, r.upper, r.score,
          r.direction, r.verdict::verdict, r.reason
     FROM read_series($1, $2, $3, NULL, true) r
    WHERE r.verdict IN ('warning', 'critical');
-$$;
+END;
 COMMENT ON FUNCTION detect_anomalies(interval, timestamptz, text) IS
   'The anomalous buckets of the window; records and announces incidents that are not recorded yet and lie within alert_horizon. Called again it returns the same and records nothing. Reads the watched table, snapshots and alerts, writes alerts; on a standby and in a read-only transaction it writes nothing.';
 
@@ -531,9 +543,10 @@ COMMENT ON FUNCTION read_chart(text, interval, timestamptz, text, integer, integ
 
 CREATE FUNCTION chart_series(series text DEFAULT 'approved', "window" interval DEFAULT '2 hours', until timestamptz DEFAULT now(),
                              monitor text DEFAULT 'transactions', width integer DEFAULT 100, height integer DEFAULT 16)
-RETURNS SETOF text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+RETURNS SETOF text LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
   SELECT read_chart($1, $2, $3, $4, $5, $6);
-$$;
+END;
 COMMENT ON FUNCTION chart_series(text, interval, timestamptz, text, integer, integer) IS
   'Draws a series against its expected band, one row a line, with its incidents marked; times are in the session''s time zone. Try \pset tuples_only and \watch 5. Reads the watched table and snapshots, writes nothing. Raises undefined_object, invalid_parameter_value.';
 
@@ -546,11 +559,12 @@ COMMENT ON FUNCTION read_backtest(text, timestamptz, timestamptz, real) IS 'What
 CREATE FUNCTION backtest_monitor(monitor text, since timestamptz, until timestamptz, sensitivity real DEFAULT NULL)
 RETURNS TABLE (series text, direction smallint, severity verdict, opened_at timestamptz, last_seen_at timestamptz,
                resolved_at timestamptz, peak_observed float8, peak_expected float8, peak_score real, buckets integer, reason text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
   SELECT b.series, b.direction, b.severity::verdict, b.opened_at, b.last_seen_at, b.resolved_at,
          b.peak_observed, b.peak_expected, b.peak_score, b.buckets, b.reason
     FROM read_backtest($1, $2, $3, $4) b;
-$$;
+END;
 COMMENT ON FUNCTION backtest_monitor(text, timestamptz, timestamptz, real) IS
   'The incidents that the live path would have opened between two times, with the rules of today. Reads the watched table and snapshots, writes nothing. sensitivity is not implemented yet and must be NULL.';
 
@@ -562,11 +576,12 @@ COMMENT ON FUNCTION read_recommendation(text, integer, timestamptz) IS 'What rec
 CREATE FUNCTION recommend_alert(status text, count integer, "time" timestamptz DEFAULT now())
 RETURNS TABLE (recommendation text, verdict verdict, score real, expected float8, lower float8, upper float8,
                direction smallint, reason text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
   SELECT CASE WHEN r.verdict IN ('warning', 'critical') THEN 'alert' ELSE 'ok' END,
          r.verdict::verdict, r.score, r.expected, r.lower, r.upper, r.direction, r.reason
     FROM read_recommendation($1, $2, $3) r;
-$$;
+END;
 COMMENT ON FUNCTION recommend_alert(text, integer, timestamptz) IS
   'What the trigger would say of this reading, without inserting it: alert or ok, and why. Reads the models in shared memory, writes nothing. Raises invalid_parameter_value.';
 
@@ -578,16 +593,18 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'record_acknowledgement_wrapper';
 COMMENT ON FUNCTION record_acknowledgement(bigint, text, text) IS 'What acknowledge_incident is made of.';
 
 CREATE FUNCTION acknowledge_incident(id bigint, note text DEFAULT NULL) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
   SELECT record_acknowledgement($1, $2, session_user::text);
-$$;
+END;
 COMMENT ON FUNCTION acknowledge_incident(bigint, text) IS
   'Says "mine": records who acknowledged the incident, when, and a note. Writes alerts; raises undefined_object, object_not_in_prerequisite_state. Returns the id of the alert.';
 
 CREATE FUNCTION alerts_since(after bigint DEFAULT 0, max_rows integer DEFAULT 1000) RETURNS SETOF alerts
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
   SELECT a.* FROM alerts a WHERE a.id > coalesce($1, 0) AND a.event <> 'progress' ORDER BY a.id LIMIT $2;
-$$;
+END;
 COMMENT ON FUNCTION alerts_since(bigint, integer) IS
   'Every announced alert after a given one, in order: LISTEN, read the backlog, wait, and go on from the last id.';
 
@@ -595,14 +612,14 @@ COMMENT ON FUNCTION alerts_since(bigint, integer) IS
 -- Running it
 -- ---------------------------------------------------------------------------------------------------
 CREATE FUNCTION run_monitor(at timestamptz DEFAULT now())
-RETURNS integer LANGUAGE c STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp
+RETURNS integer LANGUAGE c STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'run_monitor_wrapper';
 COMMENT ON FUNCTION run_monitor(timestamptz) IS
   'One round of what the worker does: loads, refolds, seals by the clock, records and announces. Safe beside the worker. Returns how many alerts it recorded; raises object_not_in_prerequisite_state on a standby and in a transaction above READ COMMITTED.';
 
 CREATE FUNCTION verify_models(monitor text DEFAULT 'transactions')
 RETURNS TABLE (series text, sealed_at timestamptz, same boolean, detail text)
-LANGUAGE c STRICT SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp
+LANGUAGE c STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'verify_models_wrapper';
 COMMENT ON FUNCTION verify_models(text) IS
   'Compares each model in shared memory with a fold of the whole table from its first row, bit for bit. Reads the table; meant for tests and for doubt.';
@@ -612,7 +629,7 @@ RETURNS TABLE (scored bigint, late bigint, rejected bigint, errors bigint, refol
                sealed bigint, rounds bigint, round_ms float8, alerts bigint, series integer, series_capacity integer,
                worker_pid integer, last_round timestamptz, loading integer, dirty integer, monitors integer, worker_refused boolean, attached boolean,
                unplaced integer, most_monitors integer)
-LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, @extschema@, pg_temp
+LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'read_stats_wrapper';
 COMMENT ON FUNCTION read_stats() IS 'What monitor_stats and monitor_health are made of.';
 

@@ -31,5 +31,6 @@ pgrx::pg_module_magic!();
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
     overlay::register_callbacks();
+    store::follow_catalog();
     worker::start_at_boot();
 }

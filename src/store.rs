@@ -1,12 +1,13 @@
 //! The only SQL. Names of the extension's own objects are qualified with its schema, operators and
 //! functions with pg_catalog through the pinned search_path of whoever calls.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::ffi::CStr;
 
 use detector::Limits;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::spi::{quote_identifier, Spi};
-use pgrx::{pg_sys, JsonB, PgSqlErrorCode};
+use pgrx::{pg_guard, pg_sys, JsonB, PgSqlErrorCode};
 use serde_json::Value;
 
 use crate::calendar::Calendar;
@@ -20,14 +21,43 @@ use crate::shared::Direction;
 const BATCH: i64 = 20_000;
 
 thread_local! {
-    static SCHEMA: RefCell<Option<(u32, String)>> = const { RefCell::new(None) };
+    /// The extension and its schema, until a relation changes: to drop the extension is to drop its tables.
+    static HOME: Cell<Option<(pg_sys::Oid, pg_sys::Oid)>> = const { Cell::new(None) };
+}
+
+/// Has what is remembered of the catalog forgotten in time; once per process.
+pub fn follow_catalog() {
+    // SAFETY: the function lives as long as the library, which is never unloaded.
+    unsafe {
+        pg_sys::CacheRegisterRelcacheCallback(Some(forget), pg_sys::Datum::from(0usize));
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn forget(_arg: pg_sys::Datum, _relation: pg_sys::Oid) {
+    HOME.set(None);
+}
+
+fn home() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
+    if let Some(known) = HOME.get() {
+        return Some(known);
+    }
+    // SAFETY: a catalog lookup inside a transaction.
+    let extension = unsafe { pg_sys::get_extension_oid(c"cloudwalk_monitor".as_ptr(), true) };
+    if extension == pg_sys::InvalidOid {
+        return None;
+    }
+    let schema: pg_sys::Oid = one(
+        "SELECT extnamespace FROM pg_catalog.pg_extension WHERE oid = $1",
+        &[extension.into()],
+    )?;
+    HOME.set(Some((extension, schema)));
+    Some((extension, schema))
 }
 
 /// OID of the extension, if it is installed.
 pub fn extension() -> Option<pg_sys::Oid> {
-    // SAFETY: a catalog lookup inside a transaction.
-    let oid = unsafe { pg_sys::get_extension_oid(c"cloudwalk_monitor".as_ptr(), true) };
-    (oid != pg_sys::InvalidOid).then_some(oid)
+    home().map(|(extension, _)| extension)
 }
 
 fn missing_extension() -> ! {
@@ -39,29 +69,16 @@ fn missing_extension() -> ! {
     )
 }
 
-/// Schema of the extension, quoted; looked up once per backend and extension.
+/// Schema of the extension, quoted, by the name it has now.
 pub fn schema() -> String {
-    let Some(oid) = extension() else {
-        missing_extension()
-    };
-    if let Some(s) = SCHEMA.with_borrow(|s| {
-        s.as_ref()
-            .filter(|(o, _)| *o == oid.to_u32())
-            .map(|(_, s)| s.clone())
-    }) {
-        return s;
-    }
-    let name: Option<String> = one(
-        "SELECT n.nspname::text FROM pg_catalog.pg_extension e \
-         JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.oid = $1",
-        &[oid.into()],
-    );
-    let Some(name) = name else {
-        missing_extension()
-    };
-    let quoted = quote_identifier(name);
-    SCHEMA.set(Some((oid.to_u32(), quoted.clone())));
-    quoted
+    let name = home().and_then(|(_, schema)| {
+        // SAFETY: a lookup in the catalog cache; the text is copied before anything else is done.
+        unsafe {
+            let name = pg_sys::get_namespace_name(schema);
+            (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
+        }
+    });
+    name.map_or_else(|| missing_extension(), quote_identifier)
 }
 
 type Args<'a> = [pgrx::datum::DatumWithOid<'a>];

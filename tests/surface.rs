@@ -349,3 +349,65 @@ fn a_missing_argument_is_told_from_one_with_a_default() {
         );
     }
 }
+
+#[test]
+fn a_renamed_schema() {
+    let cluster = Cluster::shared();
+    cluster.create_database("renamed");
+    let mut m = Monitored {
+        cluster: &cluster,
+        database: "renamed".into(),
+        client: cluster.connect_to("renamed"),
+    };
+    m.run("CREATE SCHEMA one; CREATE EXTENSION cloudwalk_monitor SCHEMA one");
+    m.run("ALTER DATABASE renamed SET cloudwalk_monitor.alert_horizon = '100 years'");
+    m.reconnect();
+    m.run(&calm_sql(EPOCH, 0, 240).replace("INTO transactions", "INTO one.transactions"));
+    m.until("SELECT status FROM one.monitor_health", "ok");
+    let count = |s: &str| {
+        format!("SELECT count(*) > 0 FROM {s}.scored_series('1 hour', '2025-07-14 12:00+00')")
+    };
+    assert_eq!(m.text(&count("one")), "t");
+    // By somebody else, while this session and the worker go on.
+    m.connect()
+        .batch_execute("ALTER SCHEMA one RENAME TO two")
+        .unwrap();
+    assert_eq!(m.text(&count("two")), "t");
+    m.run(&format!(
+        "INSERT INTO two.transactions (time, status, count) VALUES ({0}, 'denied', 40), ({0}, 'approved', 120)",
+        minute(240)
+    ));
+    m.until(
+        "SELECT string_agg(series || ' ' || state, ',') FROM two.incidents",
+        "denied open",
+    );
+    m.run("SELECT two.acknowledge_incident(id) FROM two.incidents");
+    m.run("SELECT two.set_rule('transactions', 'failed', warn_above => 5), two.drop_rule('transactions', 'failed')");
+    m.run("CREATE TABLE payments (at timestamptz); SELECT two.watch_table('payments', 'at')");
+    m.run("INSERT INTO payments VALUES ('2025-07-14 12:00+00')");
+    for call in [
+        "alerts_since(0)",
+        "detect_anomalies('1 hour', '2025-07-14 12:10+00')",
+        "chart_series('denied', '1 hour', '2025-07-14 12:10+00')",
+        "backtest_monitor('transactions', '2025-07-14', '2025-07-15')",
+        "recommend_alert('denied', 6, '2025-07-14 12:01+00')",
+        "verify_models('payments')",
+    ] {
+        assert_eq!(
+            m.text(&format!("SELECT count(*) > 0 FROM two.{call}")),
+            "t",
+            "{call}"
+        );
+    }
+    m.run("SELECT two.run_monitor()");
+    m.run("SELECT two.unwatch_table('payments')");
+    assert_eq!(
+        m.text("SELECT count(*) FROM two.verify_models() WHERE NOT same"),
+        "0"
+    );
+    assert_eq!(m.number("SELECT errors FROM two.monitor_stats"), 0);
+    // Dropped and created again, in the session that knows the old one.
+    m.run("DROP EXTENSION cloudwalk_monitor; CREATE EXTENSION cloudwalk_monitor SCHEMA public");
+    m.run(&calm_sql(EPOCH, 0, 60));
+    m.assert_models();
+}
