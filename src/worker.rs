@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime};
-use pgrx::{pg_guard, pg_sys, warning, IntoDatum, PgTryBuilder};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{pg_guard, pg_sys, warning, IntoDatum, PgLogLevel, PgSqlErrorCode, PgTryBuilder};
 
 use crate::calendar::{self, DAY_US};
 use crate::fault;
@@ -22,6 +23,8 @@ static RELOAD: AtomicBool = AtomicBool::new(false);
 
 /// At most one attempt to start a worker in this time, microseconds.
 const ASK_EVERY_US: i64 = 5_000_000;
+/// How long a worker waits for the extension of its database.
+const LOOK_FOR_EXTENSION_MS: i64 = 5_000;
 /// Monitors with at most this many series are sealed by the inserting backend when the worker lags.
 const HELP_SERIES: usize = 64;
 
@@ -55,8 +58,14 @@ pub fn ensure(segment: Segment) {
     }
     // SAFETY: constant after connection start.
     let started = start(unsafe { pg_sys::MyDatabaseId });
-    h.worker_refused
-        .store(u32::from(!started), Ordering::Relaxed);
+    let refused = u32::from(!started);
+    if h.worker_refused.swap(refused, Ordering::Relaxed) < refused {
+        // For the server's log: whoever inserts can do nothing about it.
+        report_refusal(
+            PgLogLevel::LOG,
+            "There was no room for that of this database.".into(),
+        );
+    }
 }
 
 fn start(database: pg_sys::Oid) -> bool {
@@ -95,10 +104,32 @@ pub fn start_at_boot() {
 pub unsafe extern "C-unwind" fn cloudwalk_monitor_launcher(_arg: pg_sys::Datum) {
     attach_signals();
     BackgroundWorker::connect_worker_to_spi(Some("postgres"), None);
-    let databases: Vec<pg_sys::Oid> = transaction(store::databases).unwrap_or_default();
-    for d in databases {
-        start(d);
+    let mut databases: Vec<pg_sys::Oid> = transaction(store::databases).unwrap_or_default();
+    databases.retain(|d| !start(*d));
+    if !databases.is_empty() {
+        // Workers that find no extension end within a few seconds, and make room.
+        let until = calendar::now() + (LOOK_FOR_EXTENSION_MS + 1_000) * 1_000;
+        while calendar::now() < until && !must_stop() {
+            sleep(1_000);
+        }
+        databases.retain(|d| !must_stop() && !start(*d));
     }
+    if !databases.is_empty() {
+        let detail = format!("There was no room for {} databases.", databases.len());
+        report_refusal(PgLogLevel::WARNING, detail);
+    }
+}
+
+/// Says in the server's log that there are too few worker processes.
+fn report_refusal(level: PgLogLevel, detail: String) {
+    ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        "cloudwalk_monitor: a background worker could not be started",
+        "cloudwalk_monitor",
+    )
+    .set_detail(detail)
+    .set_hint("Raise max_worker_processes; until then let a scheduler call run_monitor().")
+    .report(level);
 }
 
 unsafe extern "C-unwind" fn on_stop(_signal: i32) {
@@ -258,8 +289,8 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
 /// The extension of the database. Whoever started this worker may not have committed CREATE EXTENSION yet, so
 /// a missing one is waited for a little.
 fn find_extension() -> Option<(pg_sys::Oid, Segment)> {
-    const TRIES: usize = 25;
-    for _ in 0..TRIES {
+    const PAUSE_MS: i64 = 200;
+    for _ in 0..LOOK_FOR_EXTENSION_MS / PAUSE_MS {
         let found = transaction(|| {
             let extension = store::extension()?;
             Some((extension, shared::attach(extension)?))
@@ -267,7 +298,7 @@ fn find_extension() -> Option<(pg_sys::Oid, Segment)> {
         if found.is_some() || must_stop() {
             return found;
         }
-        sleep(200);
+        sleep(PAUSE_MS);
     }
     None
 }

@@ -347,4 +347,51 @@ fn the_memory_of_a_dropped_database_is_freed() {
     });
     m.run(&calm_sql(EPOCH, 0, 60));
     m.assert_models();
+
+#[test]
+fn a_worker_that_cannot_start_is_told_of() {
+    // The launcher takes one, each database in turn another.
+    let cluster = Cluster::start_with(&[
+        ("shared_preload_libraries", "cloudwalk_monitor"),
+        ("max_worker_processes", "2"),
+        ("max_logical_replication_workers", "0"),
+        ("max_parallel_workers", "0"),
+    ]);
+    let databases = ["one", "two", "three"];
+    for name in databases {
+        cluster.create_database(name);
+        cluster
+            .connect_to(name)
+            .batch_execute("CREATE EXTENSION cloudwalk_monitor")
+            .unwrap();
+    }
+    cluster.restart();
+    let warned = |c: &Cluster| {
+        c.log()
+            .lines()
+            .filter(|l| {
+                l.contains("WARNING") && l.contains("worker") && l.contains("could not be started")
+            })
+            .count()
+    };
+    assert!(
+        testbed::poll_until(SOON, || (warned(&cluster) > 0).then_some(())).is_some(),
+        "{}",
+        cluster.log_tail()
+    );
+    assert_eq!(warned(&cluster), 1, "it is said once");
+    // The launcher has made room for one more; whoever comes last is told.
+    let told = testbed::poll_until(SOON, || {
+        let mut told = 0;
+        for name in databases {
+            let status: String = cluster
+                .connect_to(name)
+                .query_one("SELECT status FROM monitor_health", &[])
+                .unwrap()
+                .get(0);
+            told += usize::from(status.contains("max_worker_processes"));
+        }
+        (told == 1).then_some(())
+    });
+    assert!(told.is_some(), "{}", cluster.log_tail());
 }
