@@ -3,9 +3,7 @@
 
 use std::collections::HashMap;
 
-use detector::{
-    Ground, Incident, Judgement, LimitWatch, Limits, Moment, Pace, Part, Sealing, Series,
-};
+use detector::{Ground, Incident, Judgement, LimitWatch, Limits, Moment, Pace, Sealing, Series};
 
 use crate::calendar::Calendar;
 use crate::monitor::{Monitor, Rule};
@@ -36,22 +34,6 @@ pub fn read_bucket(
     }
     let x = sum.max(0) as f64;
     Some((x, series.step(x, at, pace)))
-}
-
-/// After all series were folded over a bucket: notes the volume of the monitor, by which the next one's readings
-/// are judged as well.
-pub fn note_volume(
-    ground: &mut Ground,
-    sealing: &Sealing,
-    series: &mut dyn FnMut(&mut dyn FnMut(&mut Series)),
-) {
-    if !sealing.counted {
-        return;
-    }
-    let mut parts = Part::default();
-    series(&mut |s| parts += s.part());
-    ground.carry(parts);
-    series(&mut |s| s.note_volume(&ground.volume));
 }
 
 /// A series in a fold.
@@ -335,13 +317,13 @@ impl<'a> Fold<'a> {
             }
         }
         self.ground.close(at, &sealing, pace);
-        let known = &mut self.series;
-        note_volume(&mut self.ground, &sealing, &mut |each| {
-            known
-                .iter_mut()
-                .filter(|s| s.born != NEVER)
-                .for_each(|s| each(&mut s.series))
-        });
+        if sealing.counted {
+            let born = || self.series.iter().filter(|s| s.born != NEVER);
+            self.ground.carry(born().map(|s| s.series.part()).sum());
+            for s in self.series.iter_mut().filter(|s| s.born != NEVER) {
+                s.series.note_volume(&self.ground.volume);
+            }
+        }
         if present {
             self.touched.clear();
         }

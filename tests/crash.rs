@@ -347,6 +347,7 @@ fn the_memory_of_a_dropped_database_is_freed() {
     });
     m.run(&calm_sql(EPOCH, 0, 60));
     m.assert_models();
+}
 
 #[test]
 fn a_worker_that_cannot_start_is_told_of() {

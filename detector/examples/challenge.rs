@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::{env, fs, process::ExitCode};
 
-use detector::{Ground, Incident, Moment, Pace, Part, Series};
+use detector::{Ground, Incident, Moment, Pace, Series};
 
 const PACE: Pace = Pace { minutes: 1.0 };
 const TOTAL: &str = "(total)";
@@ -181,11 +181,7 @@ fn fold(file: &File, all: bool) -> Vec<Reported> {
         }
         ground.close(at, &sealing, PACE);
         if sealing.counted {
-            let mut parts = Part::default();
-            for state in series.values() {
-                parts += state.part();
-            }
-            ground.carry(parts);
+            ground.carry(series.values().map(Series::part).sum());
             for state in series.values_mut() {
                 state.note_volume(&ground.volume);
             }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::env;
 
-use detector::{Ground, Incident, Moment, Pace, Part, Series};
+use detector::{Ground, Incident, Moment, Pace, Series};
 use sample::{Profile, Sale, Stream};
 
 const PACE: Pace = Pace { minutes: 1.0 };
@@ -47,9 +47,8 @@ impl Monitor {
                 }
             }
             if self.beside {
-                let mut parts = Part::default();
-                self.series.values().for_each(|s| parts += s.part());
-                self.ground.carry(parts);
+                self.ground
+                    .carry(self.series.values().map(Series::part).sum());
                 let volume = self.ground.volume;
                 self.series
                     .values_mut()

@@ -11,6 +11,7 @@
 //! five a minute that breaks out to a hundred is no rise of a volume of three hundred. What it adds
 //! is limited besides.
 
+use core::iter::Sum;
 use core::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,15 @@ impl AddAssign for Part {
     fn add_assign(&mut self, other: Part) {
         self.observed += other.observed;
         self.usual += other.usual;
+    }
+}
+
+impl Sum for Part {
+    fn sum<I: Iterator<Item = Part>>(parts: I) -> Part {
+        parts.fold(Part::default(), |mut all, part| {
+            all += part;
+            all
+        })
     }
 }
 

@@ -19,10 +19,12 @@ pub mod calendar;
 mod incident;
 mod noise;
 mod profile;
+mod sale;
 mod stream;
 mod text;
 
 pub use incident::{eventful_day, Direction, Incident, IncidentKind, Label, TOTAL};
 pub use profile::{Profile, STATUSES};
+pub use sale::Sale;
 pub use stream::{Row, Rows, Stream};
 pub use text::{write_copy, write_csv};

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use sample::{calendar, eventful_day, Incident, IncidentKind, Profile, Stream};
+use sample::{calendar, eventful_day, Incident, IncidentKind, Profile, Sale, Stream};
 
 const USAGE: &str = "\
 usage: sample [options]
@@ -16,9 +16,11 @@ The last day has one incident of each kind, unless --calm or --incident is given
   --start YYYY-MM-DD   the first day (default 2025-07-14)
   --days N             how many (default 1)
   --quiet              a small business: some minutes of the night have no row
+  --local              customers of one time zone: 170 a minute in the afternoon, one at night
   --zeros              a row for every status and minute, also where the count is 0
   --calm               no incidents
   --incident KIND@TIME an incident from YYYY-MM-DDTHH:MM on; may be repeated
+  --sale TIME          more of everything from then on: 2.5 times as much after 75 minutes, over after 150
   --labels             print the incidents (incident,status,direction,start,end) instead of the rows
 ";
 
@@ -58,6 +60,7 @@ fn read(arguments: Vec<String>) -> Result<Request, String> {
     let mut profile = Profile::Busy;
     let (mut zeros, mut calm, mut labels) = (false, false, false);
     let mut incidents = Vec::new();
+    let mut sales = Vec::new();
 
     let mut arguments = arguments.into_iter();
     while let Some(option) = arguments.next() {
@@ -67,9 +70,11 @@ fn read(arguments: Vec<String>) -> Result<Request, String> {
             "--start" => start = value()?,
             "--days" => days = number(&option, &value()?)?,
             "--quiet" => profile = Profile::Quiet,
+            "--local" => profile = Profile::Local,
             "--zeros" => zeros = true,
             "--calm" => calm = true,
             "--labels" => labels = true,
+            "--sale" => sales.push(Sale::new(time(&value()?)?)),
             "--incident" => incidents.push(incident(&value()?)?),
             _ => return Err(format!("there is no option {option}")),
         }
@@ -83,7 +88,8 @@ fn read(arguments: Vec<String>) -> Result<Request, String> {
         .days(days.into())
         .profile(profile)
         .with_zeros(zeros)
-        .incidents(incidents);
+        .incidents(incidents)
+        .sales(sales);
     Ok(Request { stream, labels })
 }
 

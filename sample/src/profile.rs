@@ -32,6 +32,9 @@ pub enum Profile {
     Busy,
     /// About 8 a minute over the day, and less than one in the dead of night: some minutes have no row at all.
     Quiet,
+    /// Customers of one time zone: about 45 a minute over the day, 170 in the afternoon, and one in the dead of
+    /// night, where some minutes have no row.
+    Local,
 }
 
 impl Profile {
@@ -47,6 +50,7 @@ impl Profile {
         match self {
             Profile::Busy => 1.0,
             Profile::Quiet => 0.07,
+            Profile::Local => 0.4,
         }
     }
 
@@ -55,6 +59,7 @@ impl Profile {
         match self {
             Profile::Busy => 1.0,
             Profile::Quiet => 1.5,
+            Profile::Local => 2.5,
         }
     }
 
@@ -63,6 +68,7 @@ impl Profile {
         match self {
             Profile::Busy => 0.7,
             Profile::Quiet => 0.8,
+            Profile::Local => 0.8,
         }
     }
 
@@ -86,7 +92,7 @@ fn weekend_share(minute: i64) -> f64 {
     before + (after - before) * way
 }
 
-/// I₀(x) = Σ (x²/4)ᵏ / k!², which for x ≤ 2 is exact to a double after 16 terms.
+/// I₀(x) = Σ (x²/4)ᵏ / k!², which for x ≤ 3 is exact to a double after 16 terms.
 fn bessel_i0(x: f64) -> f64 {
     let mut term = 1.0;
     let mut sum = 1.0;
@@ -134,5 +140,13 @@ mod tests {
         let (night, afternoon) = (all(MONDAY + 3 * 60), all(MONDAY + 15 * 60));
         assert!((0.5..1.5).contains(&night), "{night}");
         assert!(afternoon > 15.0 * night, "{afternoon}");
+    }
+
+    #[test]
+    fn customers_of_one_time_zone_sleep_at_night() {
+        let all = |minute| -> f64 { (0..7).map(|s| Profile::Local.rate(s, minute)).sum() };
+        let (night, afternoon) = (all(MONDAY + 3 * 60), all(MONDAY + 15 * 60));
+        assert!((1.0..1.4).contains(&night), "{night}");
+        assert!((160.0..190.0).contains(&afternoon), "{afternoon}");
     }
 }

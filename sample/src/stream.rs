@@ -4,6 +4,7 @@ use crate::calendar::DAY;
 use crate::incident::{Incident, IncidentKind, Label};
 use crate::noise::Noise;
 use crate::profile::{Profile, STATUSES};
+use crate::sale::Sale;
 
 /// How many transactions of one status one minute had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub struct Stream {
     minutes: i64,
     zeros: bool,
     incidents: Vec<Incident>,
+    sales: Vec<Sale>,
 }
 
 impl Stream {
@@ -35,6 +37,7 @@ impl Stream {
             minutes: DAY,
             zeros: false,
             incidents: Vec::new(),
+            sales: Vec::new(),
         }
     }
 
@@ -78,6 +81,12 @@ impl Stream {
         self
     }
 
+    /// Adds sales.
+    pub fn sales(mut self, sales: impl IntoIterator<Item = Sale>) -> Self {
+        self.sales.extend(sales);
+        self
+    }
+
     /// The rows, in the order of their minutes, and within a minute in that of [`STATUSES`].
     pub fn rows(&self) -> Rows<'_> {
         Rows {
@@ -95,6 +104,9 @@ impl Stream {
     /// The row of one status and minute, if it has one.
     fn row(&self, status: usize, minute: i64) -> Option<Row> {
         let mut rate = self.profile.rate(status, minute);
+        for sale in &self.sales {
+            rate *= sale.factor(minute);
+        }
         for incident in self.incidents.iter().filter(|i| i.covers(minute)) {
             if incident.kind == IncidentKind::Silence {
                 return None;
@@ -272,6 +284,27 @@ mod tests {
             stream.rows().filter(outside).collect()
         };
         assert_eq!(untouched(&calm), untouched(&eventful));
+    }
+
+    #[test]
+    fn a_sale_has_more_of_everything() {
+        let calm = day(1).with_zeros(true);
+        let sale = calm.clone().sales([Sale::new(MONDAY + 600)]);
+        let times = |status| {
+            mean(&sale, status, MONDAY + 600, 150) / mean(&calm, status, MONDAY + 600, 150)
+        };
+        for status in ["approved", "denied"] {
+            let times = times(status);
+            assert!((1.6..1.9).contains(&times), "{status}: {times}");
+        }
+        assert_eq!(sale.labels(), []);
+        let after = |stream: &Stream| -> Vec<Row> {
+            stream
+                .rows()
+                .filter(|row| row.minute >= MONDAY + 750)
+                .collect()
+        };
+        assert_eq!(after(&calm), after(&sale));
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use detector::Part;
+
 use super::layout::*;
 use super::segment::Segment;
 use crate::calendar::Calendar;
-use crate::fold::{note_volume, read_bucket};
+use crate::fold::read_bucket;
 
 impl Segment {
     /// Seals buckets up to `target`, at most `most` of them. Gives how many were sealed.
@@ -69,16 +71,22 @@ impl Segment {
             slot.changed.store(1, Ordering::Release);
         }
         w.model().ground.close(at, &sealing, pace);
-        let mut ground = w.model().ground;
-        note_volume(&mut ground, &sealing, &mut |each| {
+        if sealing.counted {
+            let mut parts = Part::default();
             for (n, _) in self.slots_of(cell) {
                 let s = w.slot(n);
                 if s.born != NEVER {
-                    each(&mut s.series);
+                    parts += s.series.part();
                 }
             }
-        });
-        w.model().ground = ground;
+            w.model().ground.carry(parts);
+            for (n, _) in self.slots_of(cell) {
+                let (model, s) = w.parts(n);
+                if s.born != NEVER {
+                    s.series.note_volume(&model.ground.volume);
+                }
+            }
+        }
         w.model().sealed = bucket;
         cell.sealed_hint.store(bucket, Ordering::Release);
         cell.rows[i].store(0, Ordering::Release);
