@@ -64,6 +64,7 @@ test: deps ## everything that must hold: format, lints, unit tests, tests on a s
 	$(CARGO) fmt --all --check
 	@$(MAKE) --no-print-directory lint server-tree
 	$(CARGO) test --package chart --package detector --package sample --package demo
+	TESTBED_BIN='$(TREE_BIN)' $(CARGO) run --quiet --package demo -- run
 	TESTBED_BIN='$(TREE_BIN)' $(CARGO) test --package testbed
 
 # The lints take the profile of the tests' library, so that both share one build of pgrx's bindings.

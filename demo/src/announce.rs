@@ -16,11 +16,11 @@ struct Alert<'a> {
     reason: Option<String>,
 }
 
-/// `  Mon 17:09  opened     critical  denied            denied 31 in the minute, expected 6.1 …`
+/// `         Mon 17:09  opened    critical  denied            denied 31 in the minute, expected 6.1 …`
 pub fn line(payload: &str) -> String {
     match serde_json::from_str::<Alert>(payload) {
         Ok(alert) => format!(
-            "  {}  {:<12} {:<9} {:<17} {}",
+            "         {}  {:<9} {:<9} {:<17} {}",
             clock::rfc3339(alert.time),
             alert.event,
             alert.severity,
@@ -43,9 +43,8 @@ mod tests {
             "observed":31,"expected":6.1,"reason":"denied 31 in the \"minute\", expected 6.1 (1 to 14), +408 %"}"#,
         );
         assert!(
-            shown.contains(
-                "opened       critical  denied            denied 31 in the \"minute\", exp"
-            ),
+            shown
+                .contains("opened    critical  denied            denied 31 in the \"minute\", exp"),
             "{shown}"
         );
     }

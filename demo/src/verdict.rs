@@ -5,6 +5,7 @@ use std::fmt;
 use sample::Label;
 
 use crate::clock;
+use crate::day::Calm;
 use crate::found::Found;
 use crate::table;
 
@@ -14,6 +15,8 @@ const LATE: i64 = 15;
 pub struct Verdict {
     /// Each hidden one with what found it.
     hidden: Vec<(Label, Option<Found>)>,
+    /// What must stay quiet.
+    calm: Vec<Calm>,
     /// Of another series while something hidden went on: what it looks like from elsewhere.
     related: Vec<Found>,
     /// With nothing hidden near them.
@@ -21,7 +24,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub fn new(labels: Vec<Label>, found: Vec<Found>) -> Self {
+    pub fn new(labels: Vec<Label>, calm: impl Into<Vec<Calm>>, found: Vec<Found>) -> Self {
         let hidden: Vec<(Label, Option<Found>)> = labels
             .into_iter()
             .map(|label| {
@@ -36,6 +39,7 @@ impl Verdict {
             rest.partition(|f| hidden.iter().any(|(label, _)| meets(label, f)));
         Verdict {
             hidden,
+            calm: calm.into(),
             related,
             unfounded,
         }
@@ -47,6 +51,16 @@ impl Verdict {
             .iter()
             .filter(|(_, found)| found.is_none())
             .count()
+    }
+
+    /// How many incidents there is no reason for.
+    pub fn unfounded(&self) -> usize {
+        self.unfounded.len()
+    }
+
+    /// Whether everything was found, and nothing else.
+    pub fn is_right(&self) -> bool {
+        self.missed() == 0 && self.unfounded() == 0
     }
 }
 
@@ -61,7 +75,7 @@ fn meets(label: &Label, found: &Found) -> bool {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<[String; 6]> = self
+        let mut rows: Vec<[String; 6]> = self
             .hidden
             .iter()
             .map(|(label, found)| {
@@ -82,6 +96,21 @@ impl fmt::Display for Verdict {
                 ]
             })
             .collect();
+        rows.extend(self.calm.iter().map(|calm| {
+            let within = |f: &&Found| calm.minutes.contains(&f.opened);
+            let alarms = self.unfounded.iter().filter(within).count();
+            [
+                calm.name.to_owned(),
+                "all".to_owned(),
+                "none".to_owned(),
+                clock::minute(calm.minutes.start),
+                format!("{} min", calm.minutes.end - calm.minutes.start),
+                match alarms {
+                    0 => "stayed quiet".to_owned(),
+                    n => format!("FALSE ALARM ({n})"),
+                },
+            ]
+        }));
         let header = ["hidden", "series", "direction", "from", "for", "monitor"];
         f.write_str(&table::layout(header, &rows))?;
         let found = self.hidden.len() - self.missed();
@@ -97,11 +126,15 @@ impl fmt::Display for Verdict {
                 series,
                 severity,
                 direction,
+                reason,
                 ..
             } in list
             {
                 let opened = clock::minute(*opened);
-                writeln!(f, "  {word}: {opened} {series} {direction}, {severity}")?;
+                writeln!(
+                    f,
+                    "  {word}: {opened} {series} {direction}, {severity}: {reason}"
+                )?;
             }
         }
         Ok(())
@@ -139,9 +172,27 @@ mod tests {
     }
 
     #[test]
+    fn everything_found_and_nothing_else_is_right() {
+        let verdict = Verdict::new(
+            vec![label("denied")],
+            [Calm {
+                name: "night",
+                minutes: 900..1000,
+            }],
+            vec![found("denied", Direction::High, 1001)],
+        );
+        assert!(verdict.is_right());
+        assert!(verdict.to_string().contains("stayed quiet"));
+    }
+
+    #[test]
     fn found_missed_related_and_false() {
         let verdict = Verdict::new(
             vec![label("denied"), label("failed")],
+            [Calm {
+                name: "night",
+                minutes: 900..1000,
+            }],
             vec![
                 found("denied", Direction::High, 1001),
                 found("denied", Direction::Low, 1001),
@@ -156,5 +207,7 @@ mod tests {
         let shown = verdict.to_string();
         assert!(shown.contains("found in minute 2, critical"), "{shown}");
         assert!(shown.contains("1 found, 1 missed, 2 false"), "{shown}");
+        assert!(shown.contains("FALSE ALARM (1)"), "{shown}");
+        assert!(!verdict.is_right());
     }
 }
