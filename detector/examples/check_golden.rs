@@ -7,7 +7,7 @@
 use std::process::ExitCode;
 use std::{env, fs, path::Path};
 
-use detector::{Bounds, Channel, Judgement, Moment, Pace, Series};
+use detector::{Bounds, Channel, Judgement, Moment, Pace, Series, OPEN};
 
 const FILES: [&str; 2] = ["golden_a.csv", "golden_b.csv"];
 /// Readings before the prototype gives bounds.
@@ -184,7 +184,7 @@ fn compare(path: &Path) -> Result<Tally, String> {
         let row =
             Row::parse(line).ok_or_else(|| format!("{}: cannot read {line:?}", path.display()))?;
         series.advance(row.moment(), pace);
-        let (j, bounds, before) = (series.judge(row.count), series.bounds(), series);
+        let (j, bounds, before) = (series.judge(row.count), series.bounds_below(OPEN), series);
         series.learn(row.count, &j, row.moment(), pace);
         tally.check_judgement(&row, &j);
         if i >= WITHOUT_BOUNDS {

@@ -2,11 +2,11 @@
 
 use core::cmp::Ordering;
 
-use crate::incident::OPEN;
 use crate::outlook::Outlook;
 use crate::series::LARGEST;
 
-/// The counts that are normal in a bucket: `{x : S(x) < OPEN}`, an interval of whole numbers.
+/// The counts that are normal in a bucket: `{x : S(x) < OPEN}` (on the side of an open incident
+/// `QUIET` takes the place of `OPEN` for the point channel), an interval of whole numbers.
 ///
 /// Given the state, surprise falls and then rises with the reading, so this is an interval, and a
 /// reading is outside it exactly when its verdict is not normal. Two things widen it, so that
@@ -81,7 +81,7 @@ impl Bounds {
 /// Whether a count is too low, normal or too high.
 fn side(o: &Outlook, x: f64) -> Ordering {
     let j = o.speak(x);
-    if j.surprise < OPEN {
+    if j.surprise < o.open && !j.is_held() {
         Ordering::Equal
     } else if j.direction < 0 {
         Ordering::Less

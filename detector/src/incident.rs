@@ -10,8 +10,9 @@ pub const OPEN: f64 = 5.0;
 /// Surprise from which one reading opens an incident by itself.
 pub const EXTREME: f64 = 6.3;
 
-/// Surprise below which a reading is quiet.
-const QUIET: f64 = 2.0;
+/// Surprise below which a reading is quiet. While an incident is open, one on its side that is not quiet
+/// is part of it.
+pub const QUIET: f64 = 2.0;
 /// Quiet readings in a row after which an incident is resolved.
 const QUIET_READINGS: u32 = 8;
 /// Readings in a row that surprise the other way, after which a young incident is resolved.

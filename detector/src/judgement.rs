@@ -1,6 +1,6 @@
 //! What judging one reading gives.
 
-use crate::incident::{EXTREME, OPEN};
+use crate::incident::{EXTREME, OPEN, QUIET};
 
 /// How a reading is judged, from the least to the most serious.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,7 +10,7 @@ pub enum Verdict {
     Learning = 0,
     /// Nothing unusual: surprise below [`OPEN`].
     Normal = 1,
-    /// Surprise of [`OPEN`] or more.
+    /// Surprise of [`OPEN`] or more; of [`QUIET`] or more on the side of an open incident.
     Warning = 2,
     /// Surprise of [`EXTREME`] or more.
     Critical = 3,
@@ -92,6 +92,8 @@ pub struct Judgement {
     pub expected: f64,
     /// Whether the series has too few readings for a verdict.
     pub learning: bool,
+    /// Side of the incident that is open, 0 where none is.
+    pub held: i8,
     /// Buckets the speaking channel covers: 1 for the reading itself, 2 where only the reading
     /// together with the one before it is surprising.
     pub span: u32,
@@ -116,6 +118,7 @@ impl Judgement {
             channel: Channel::None,
             expected,
             learning: true,
+            held: 0,
             span: 1,
             span_observed: observed,
             span_expected: expected,
@@ -124,17 +127,27 @@ impl Judgement {
         }
     }
 
-    /// The verdict: `Warning` from [`OPEN`], `Critical` from [`EXTREME`].
+    /// The verdict: `Warning` from [`OPEN`], while an incident is open from [`QUIET`] on its side (of the
+    /// reading itself); `Critical` from [`EXTREME`].
     pub fn verdict(&self) -> Verdict {
         if self.learning {
             Verdict::Learning
         } else if self.surprise >= EXTREME {
             Verdict::Critical
-        } else if self.surprise >= OPEN {
+        } else if self.surprise >= OPEN || self.is_held() {
             Verdict::Warning
         } else {
             Verdict::Normal
         }
+    }
+
+    /// Whether the reading itself carries on the incident that is open. (The sums do not count: they still hold what
+    /// came before.)
+    pub(crate) fn is_held(&self) -> bool {
+        self.held != 0
+            && self.held == self.direction
+            && self.channel == Channel::Point
+            && self.surprise >= QUIET
     }
 
     /// The surprise as 0 to 100, see [`score`](crate::score::score).

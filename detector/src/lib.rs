@@ -63,7 +63,7 @@ mod window;
 
 pub use bounds::Bounds;
 pub use ground::{Ground, Sealing, SILENT_MAX};
-pub use incident::{Incident, EXTREME, OPEN};
+pub use incident::{Incident, EXTREME, OPEN, QUIET};
 pub use judgement::{Channel, Judgement, Verdict};
 pub use limit::{LimitWatch, Limits};
 pub use moment::{Moment, Pace};

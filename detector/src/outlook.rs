@@ -6,7 +6,7 @@
 
 use core::f64::consts::LN_10;
 
-use crate::incident::OPEN;
+use crate::incident::{OPEN, QUIET};
 use crate::judgement::{Channel, Judgement};
 use crate::tail;
 use crate::volume::{Foretold, LENGTHS};
@@ -160,6 +160,10 @@ impl Run {
 pub(crate) struct Outlook {
     /// Readings learned before.
     pub readings: u64,
+    /// Side of the incident that is open, 0 where none is.
+    pub held: i8,
+    /// Surprise from which a reading is not normal, but on that side.
+    pub open: f64,
     /// Season known for this time and kind of day; seen on any kind.
     pub known: bool,
     pub seen: bool,
@@ -227,6 +231,7 @@ impl Outlook {
     pub fn speak(&self, x: f64) -> Judgement {
         let mut j = Judgement {
             learning: false,
+            held: self.held,
             ..Judgement::learning(self.fast, x)
         };
         let single = capped(x, x, &self.point);
@@ -256,6 +261,13 @@ impl Outlook {
                 j.surprise = signed.abs();
                 j.direction = if signed > 0.0 { 1 } else { -1 };
                 j.channel = channel;
+            }
+        }
+        if self.held != 0 && j.surprise < OPEN {
+            // Whether the incident goes on is said before what else is unusual.
+            let towards = j.channels[Channel::Point as usize] * f64::from(self.held);
+            if towards >= QUIET {
+                (j.channel, j.surprise, j.direction) = (Channel::Point, towards, self.held);
             }
         }
         let pair_decides = with_last.is_some() && single.beside.abs() < OPEN;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
 use crate::dispersion::{self, Dispersions, Residual};
-use crate::incident::{Closing, Event, Incident, Watch, REMEMBERED, STALE};
+use crate::incident::{Closing, Event, Incident, Watch, OPEN, REMEMBERED, STALE};
 use crate::judgement::{Channel, Judgement};
 use crate::level::{self, Levels, DEPARTURE, FAST, SLOW};
 use crate::moment::{Moment, Pace};
@@ -272,13 +272,25 @@ impl Series {
 
     /// The counts that would be judged normal in the bucket that was last advanced to.
     pub fn bounds(&self) -> Bounds {
+        self.bounds_of(&self.outlook())
+    }
+
+    /// The counts that surprise by less than this, whether or not an incident is open.
+    pub fn bounds_below(&self, surprise: f64) -> Bounds {
+        let mut outlook = self.outlook();
+        outlook.held = 0;
+        outlook.open = surprise;
+        self.bounds_of(&outlook)
+    }
+
+    fn bounds_of(&self, outlook: &Outlook) -> Bounds {
         if self.readings == 0 {
             return Bounds {
                 lower: 0.0,
                 upper: LARGEST,
             };
         }
-        Bounds::of(&self.outlook())
+        Bounds::of(outlook)
     }
 
     /// The part of the reading last learned in the volume of the monitor.
@@ -646,6 +658,8 @@ impl Series {
         }
         let mut outlook = Outlook {
             readings: n,
+            held: self.watch.direction() as i8,
+            open: OPEN,
             known,
             seen,
             fast,

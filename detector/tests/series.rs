@@ -302,8 +302,11 @@ fn bounds_agree_with_the_verdict() {
                         let j = series.judge(x);
                         let outside = !bounds.contains(x);
                         if outside {
-                            assert!(j.surprise >= OPEN, "{x} outside {bounds:?}: {j:?}");
-                        } else if j.surprise >= OPEN {
+                            assert!(
+                                j.verdict() > Verdict::Normal,
+                                "{x} outside {bounds:?}: {j:?}"
+                            );
+                        } else if j.verdict() > Verdict::Normal {
                             // Stretched to the expectation: some other channel speaks.
                             assert_ne!(j.channel, Channel::Point, "{x} inside {bounds:?}: {j:?}");
                             empty += 1;
@@ -471,4 +474,37 @@ fn a_row_of_another_age_is_forgotten() {
     step(&mut late, 20.0, 600 + 101 * 1440);
     assert_eq!((late.readings(), late.incidents), (1, 1));
     assert_eq!(last(&late).resolved, 600 + 101 * 1440);
+}
+
+#[test]
+fn an_open_incident_holds_what_is_not_quiet() {
+    let mut series = Series::new();
+    let minute = |bucket: i64| Moment {
+        bucket,
+        minute: (bucket % 1440) as u16,
+        weekend: false,
+    };
+    let pace = Pace { minutes: 1.0 };
+    for bucket in 0..600 {
+        series.step(
+            [20.0, 24.0, 17.0, 22.0, 19.0][bucket as usize % 5],
+            minute(bucket),
+            pace,
+        );
+    }
+    series.advance(minute(600), pace);
+    let before = series.bounds();
+    let held = before.upper - 3.0;
+    assert_eq!(series.judge(held).verdict(), Verdict::Normal);
+    series.step(90.0, minute(600), pace);
+    assert!(series.open_incident().is_some());
+    // Until the storm has left the sum of five, that speaks.
+    for bucket in 601..605 {
+        series.step(44.0, minute(bucket), pace);
+    }
+    series.advance(minute(605), pace);
+    let during = series.bounds();
+    assert!(series.judge(held).verdict() >= Verdict::Warning);
+    assert!(during.upper < held && during.upper <= series.bounds_below(OPEN).upper);
+    assert!(series.open_incident().is_some());
 }
