@@ -59,6 +59,7 @@ pub mod series;
 pub mod snapshot;
 pub mod tail;
 pub mod volume;
+pub mod value;
 mod window;
 
 pub use bounds::Bounds;
@@ -72,3 +73,4 @@ pub use score::score;
 pub use series::{Series, LARGEST};
 pub use snapshot::StateError;
 pub use volume::{Part, Volume};
+pub use value::{ValueJudgement, Values};

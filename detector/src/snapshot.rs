@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::ground::Ground;
 use crate::limit::LimitWatch;
 use crate::series::Series;
+use crate::value::Values;
 
 /// The version written, and the only one read.
 pub const VERSION: u8 = 2;
@@ -84,6 +85,21 @@ impl Series {
     /// [`StateError`], where the bytes are not exactly one state of this version.
     pub fn decode(bytes: &[u8]) -> Result<Series, StateError> {
         decode(bytes, Series::is_finite)
+    }
+}
+
+impl Values {
+    /// The state as bytes: under 2 KB.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// The state from [`encode`](Values::encode)'s bytes.
+    ///
+    /// # Errors
+    /// [`StateError`], where the bytes are not exactly one state of this version.
+    pub fn decode(bytes: &[u8]) -> Result<Values, StateError> {
+        decode(bytes, Values::is_sound)
     }
 }
 
