@@ -65,6 +65,7 @@ test: deps ## everything that must hold: format, lints, unit tests, tests on a s
 	@$(MAKE) --no-print-directory lint server-tree
 	$(CARGO) test --package chart --package detector --package sample --package demo
 	TESTBED_BIN='$(TREE_BIN)' $(CARGO) run --quiet --package demo -- run
+	$(CARGO) test --package bench --package chart --package detector --package sample --package demo
 	TESTBED_BIN='$(TREE_BIN)' $(CARGO) test --package testbed
 
 # The lints take the profile of the tests' library, so that both share one build of pgrx's bindings.
@@ -106,7 +107,7 @@ server-tree: build ## lay out a private server with the extension under target/
 
 # Needs recorded data that is not part of this project: DIR has data/, eval/ and reference/ in it.
 DATA_FILES = data/challenge/transactions.csv data/challenge/transactions_1.csv data/challenge/labels.csv \
-	eval/score_incidents.py reference/counts/golden_a.csv
+	eval/score_incidents.py reference/counts/golden_a.csv reference/values/golden/hourly.csv
 # DIR=…/data is taken for the directory above it.
 DATA = $(abspath $(if $(wildcard $(DIR)/../eval/.),$(DIR)/..,$(DIR)))
 check-data: ## compare with recorded data in DIR=…
@@ -114,7 +115,7 @@ check-data: ## compare with recorded data in DIR=…
 	@for file in $(DATA_FILES); do \
 	    test -f "$(DATA)/$$file" || { echo "check-data: $(DATA)/$$file is missing" >&2; exit 1; }; \
 	done
-	$(CARGO) run --release --package detector --example check_golden -- '$(DATA)/reference/counts'
+	$(CARGO) run --release --package detector --example check_golden -- '$(DATA)/reference'
 	@$(MAKE) --no-print-directory server-tree
 	TESTBED_BIN='$(TREE_BIN)' $(CARGO) run --package testbed --bin check_data -- '$(DATA)'
 

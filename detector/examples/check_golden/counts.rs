@@ -1,11 +1,7 @@
-//! Compares the detector with golden outputs of its prototype, which are not part of the project.
-//!
-//! `check_golden DIRECTORY`: reads `golden_a.csv` and `golden_b.csv` there (minute, count, expected,
-//! lower, upper, S, direction, channel, event, score; minute 0 is a Monday's midnight), prints what
-//! deviates, and fails if anything does.
+//! Counts: `golden_a.csv` and `golden_b.csv` (minute, count, expected, lower, upper, S, direction,
+//! channel, event, score; minute 0 is a Monday's midnight).
 
-use std::process::ExitCode;
-use std::{env, fs, path::Path};
+use std::{fs, path::Path};
 
 use detector::{Bounds, Channel, Judgement, Moment, Pace, Series, OPEN};
 
@@ -210,14 +206,11 @@ fn compare(path: &Path) -> Result<Tally, String> {
     Ok(tally)
 }
 
-fn main() -> ExitCode {
-    let Some(directory) = env::args().nth(1) else {
-        eprintln!("usage: check_golden DIRECTORY");
-        return ExitCode::from(2);
-    };
+/// Compares both files; returns how many comparisons passed and failed.
+pub fn check(directory: &Path) -> (u32, u32) {
     let (mut passed, mut failed) = (0, 0);
     for file in FILES {
-        match compare(&Path::new(&directory).join(file)) {
+        match compare(&directory.join(file)) {
             Ok(tally) => {
                 println!(
                     "{file}: surprise off by at most {:.1e} (relative above 5), expected by {:.1e}, bounds by one in {} of {} rows",
@@ -232,10 +225,5 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!("{passed} passed, {failed} failed");
-    if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    (passed, failed)
 }
