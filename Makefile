@@ -28,7 +28,7 @@ TREE = $(TARGET)/server-tree
 TREE_BIN = $(TREE)$(call pg,bindir)
 
 .DEFAULT_GOAL = build
-.PHONY: build install uninstall demo demo-stop psql test check-data fmt lint deps server-known server-tree clean help
+.PHONY: build install uninstall demo demo-stop psql test check-data bench bench-quality fmt lint deps server-known server-tree clean help
 
 ##@ Using it
 
@@ -119,9 +119,25 @@ check-data: ## compare with recorded data in DIR=…
 	@$(MAKE) --no-print-directory server-tree
 	TESTBED_BIN='$(TREE_BIN)' $(CARGO) run --package testbed --bin check_data -- '$(DATA)'
 
+# The peers and the scorers are Python; the venv is made once.
+BENCH_PYTHON = $(TARGET)/bench-python
+bench-quality: ## score labelled files in DIR=… with peers beside it; writes bench/RESULTS.md
+	@test -n '$(DIR)' || { echo 'bench-quality: say where the data is: make bench-quality DIR=…' >&2; exit 1; }
+	@for part in data/nab/labels/combined_windows.json data/kpi eval/score_nab.py eval/score_events.py; do \
+	    test -e "$(DATA)/$$part" || { echo "bench-quality: $(DATA)/$$part is missing" >&2; exit 1; }; \
+	done
+	$(CARGO) build --release --package bench
+	@test -e '$(BENCH_PYTHON)/ready' || { python3 -m venv '$(BENCH_PYTHON)' \
+	    && '$(BENCH_PYTHON)/bin/pip' install --quiet numpy river && touch '$(BENCH_PYTHON)/ready'; }
+	'$(BENCH_PYTHON)/bin/python' bench/quality.py '$(DATA)' --bench '$(TARGET)/release/bench' \
+	    --work '$(TARGET)/bench-quality'
+
+bench: ## what a reading costs
+	$(CARGO) bench --package detector
+
 clean: ## remove all that was built
 	$(CARGO) clean
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { print substr($$0, 5) } \
-	    /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	    /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
