@@ -1,4 +1,4 @@
-//! The statistics of `cloudwalk_monitor`: a streaming detector for counts.
+//! The statistics of `cloudwalk_monitor`: a streaming detector for counts and values.
 //!
 //! A [`Series`] is one count per bucket of time: how many `denied` in the minute. It is read once,
 //! in order, with a state of fixed size and without looking ahead: each reading is judged against
@@ -20,6 +20,9 @@
 //! assert!(denied.open_incident().is_some());
 //! ```
 //!
+//! A [`Values`] does the same for readings that are no counts, and a [`Model`] is either: it chooses
+//! its family from its own readings, and chooses again where they change.
+//!
 //! The crate knows nothing of PostgreSQL, allocates nothing per reading, and does not panic, whatever
 //! it is given.
 //!
@@ -32,6 +35,8 @@
 //! | `outlook` | what all of that foretells of the next reading, and how a reading is judged by it |
 //! | [`series`] | the state of a series: advance, judge, learn |
 //! | [`bounds`] | which counts would be normal |
+//! | [`value`] | the family of values |
+//! | [`family`] | the choice between counts and values |
 //! | [`incident`] | when an incident opens, goes on and ends |
 //! | [`limit`] | fixed limits, beside the statistics |
 //! | [`ground`] | the total of a monitor and the presence of its data |
@@ -45,6 +50,7 @@
 
 pub mod bounds;
 mod dispersion;
+pub mod family;
 pub mod ground;
 pub mod incident;
 pub mod judgement;
@@ -63,6 +69,7 @@ pub mod value;
 mod window;
 
 pub use bounds::Bounds;
+pub use family::{Assessment, Family, Model};
 pub use ground::{Ground, Sealing, SILENT_MAX};
 pub use incident::{Incident, EXTREME, OPEN, QUIET};
 pub use judgement::{Channel, Judgement, Verdict};

@@ -248,6 +248,14 @@ impl Season {
         }
     }
 
+    /// The season's mean at a minute of the day and the days behind it; none where it was not seen.
+    pub fn mean_at(&self, minute: u16, weekend: bool, width: f64) -> Option<(f64, u8)> {
+        let minute = f64::from(minute % DAY);
+        let place = Place::of(minute, width);
+        let days = self.every.days[place.half].min(self.every.days[(place.half + 1) % HALVES]);
+        (days > 0).then(|| (self.log_at(minute, weekend, width).exp(), days))
+    }
+
     /// Log of the season's mean at a minute of the day, which may lie on the day before.
     fn log_at(&self, minute: f64, weekend: bool, width: f64) -> f64 {
         let place = Place::of(minute, width);

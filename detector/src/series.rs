@@ -270,6 +270,26 @@ impl Series {
         self.outlook().judge(x)
     }
 
+    /// The mean of a bucket at this time of day, and the days behind it; none where it was not seen.
+    pub(crate) fn usual(&self, minute: u16, weekend: bool, pace: Pace) -> Option<(f64, u8)> {
+        self.season.mean_at(minute, weekend, pace.width())
+    }
+
+    /// What the series would say now of a bucket near that of `now`: mean and standard deviation.
+    pub(crate) fn retold(&self, now: Moment, then: Moment, pace: Pace) -> (f64, f64) {
+        let log = |at: Moment| {
+            let mean = self.usual(at.minute, at.weekend, pace);
+            mean.map(|(mean, _)| mean.ln())
+        };
+        let rise = match (log(now), log(then)) {
+            (Some(now), Some(then)) => then - now,
+            _ => 0.0,
+        };
+        let mean = (self.levels.fast + rise).exp();
+        let dispersion = self.dispersions.point.bound(&dispersion::POINT);
+        (mean, (mean + dispersion * mean * mean).sqrt())
+    }
+
     /// The counts that would be judged normal in the bucket that was last advanced to.
     pub fn bounds(&self) -> Bounds {
         self.bounds_of(&self.outlook())

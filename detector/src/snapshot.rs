@@ -7,6 +7,7 @@ use core::fmt;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
+use crate::family::Model;
 use crate::ground::Ground;
 use crate::limit::LimitWatch;
 use crate::series::Series;
@@ -100,6 +101,21 @@ impl Values {
     /// [`StateError`], where the bytes are not exactly one state of this version.
     pub fn decode(bytes: &[u8]) -> Result<Values, StateError> {
         decode(bytes, Values::is_sound)
+    }
+}
+
+impl Model {
+    /// The state as bytes: under 2 KB.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// The state from [`encode`](Model::encode)'s bytes.
+    ///
+    /// # Errors
+    /// [`StateError`], where the bytes are not exactly one state of this version.
+    pub fn decode(bytes: &[u8]) -> Result<Model, StateError> {
+        decode(bytes, Model::is_sound)
     }
 }
 

@@ -85,6 +85,22 @@ impl Hours {
         }
     }
 
+    /// An hour of a kind of day as it was learned elsewhere, by so many readings.
+    pub fn tell(&mut self, mean: f64, readings: f64, at: Moment) {
+        let hour = hour_of(at);
+        let kind = if at.weekend {
+            &mut self.weekend
+        } else {
+            &mut self.weekday
+        };
+        for profile in [&mut self.every, kind] {
+            // The hour of all days is the mean of both kinds told.
+            let known = f64::from(profile.readings[hour]);
+            profile.mean[hour] += (mean - profile.mean[hour]) * readings / (known + readings);
+            profile.readings[hour] = (known + readings) as u16;
+        }
+    }
+
     pub fn learn(&mut self, x: f64, at: Moment, readings: u64, tuning: &Tuning) {
         let hour = hour_of(at);
         self.every.learn(hour, x, tuning.hour_rate);

@@ -40,6 +40,11 @@ impl Scale {
         self.mean
     }
 
+    /// The standard deviation of a normal law of this mean size.
+    pub fn deviation(&self) -> f64 {
+        DEVIATION * self.mean
+    }
+
     pub fn is_sound(&self) -> bool {
         self.mean.is_finite() && self.mean >= 0.0
     }

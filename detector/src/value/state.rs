@@ -110,6 +110,22 @@ impl Values {
         self.step(x, at, pace);
     }
 
+    /// An hour that was read elsewhere: the mean of a reading, over so many days.
+    pub(crate) fn tell_hour(&mut self, mean: f64, days: u8, at: Moment, pace: Pace) {
+        let readings = f64::from(days) * (60.0 / pace.width()).max(1.0);
+        self.hours.tell(mean, readings, at);
+    }
+
+    /// What the series would say now of a bucket near that of `now`: mean and standard deviation.
+    pub(crate) fn retold(&self, now: Moment, then: Moment) -> (f64, f64) {
+        let usual = |at: Moment| self.hours.usual(at, &Tuning::SHIPPED);
+        let now_usual = usual(now);
+        let rise = usual(then) - now_usual;
+        let scale = |look: Look| self.channels[look as usize].scale.deviation();
+        let deviation = scale(Look::Level).min(scale(Look::Hour));
+        (self.expected(now_usual) + rise, deviation)
+    }
+
     fn start(&mut self, x: f64) {
         if self.readings == 0 {
             self.level = x;

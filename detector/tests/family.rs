@@ -1,0 +1,255 @@
+//! A series chooses between counts and values, and nothing jumps when it chooses again.
+
+mod generate;
+
+use detector::{Assessment, Family, Model, Verdict};
+use generate::{daily, minute, Random, DAY, MINUTE};
+use proptest::prelude::*;
+
+fn step(model: &mut Model, x: f64, bucket: i64) -> Assessment {
+    model.step(x, minute(bucket), MINUTE)
+}
+
+fn after(readings: impl IntoIterator<Item = f64>) -> Model {
+    let mut model = Model::new();
+    for (bucket, x) in (0..).zip(readings) {
+        step(&mut model, x, bucket);
+    }
+    model
+}
+
+/// A count of a large mean: a normal number with the variance of a Poisson one times four.
+fn large(random: &mut Random, mean: f64) -> f64 {
+    let normal = (0..12).map(|_| random.uniform()).sum::<f64>() - 6.0;
+    (mean + 2.0 * mean.sqrt() * normal).round().max(0.0)
+}
+
+#[test]
+fn state_is_small() {
+    assert!(size_of::<Model>() <= 2048, "{}", size_of::<Model>());
+    let mut random = Random::new(1);
+    let model = after((0..20 * DAY).map(|_| random.poisson(30.0)));
+    assert!(model.encode().len() <= 2048, "{}", model.encode().len());
+}
+
+#[test]
+fn chooses_by_what_it_reads() {
+    let mut random = Random::new(1);
+    let mut counts = |mean| after((0..200).map(|_| random.poisson(mean)));
+    for mean in [0.01, 3.0, 300.0] {
+        assert_eq!(counts(mean).family(), Family::Counts, "{mean}");
+    }
+    assert_eq!(counts(2000.0).family(), Family::Values);
+    for value in [0.25, -3.0, 1e9] {
+        let readings = (0..200).map(|i| value + f64::from(i % 7));
+        assert_eq!(after(readings).family(), Family::Values, "{value}");
+    }
+}
+
+#[test]
+fn one_odd_reading_or_one_burst_changes_nothing() {
+    let mut random = Random::new(2);
+    let mut model = after((0..3000).map(|_| random.poisson(8.0)));
+    for (bucket, x) in [(3000, 8.5), (3001, -1.0), (3002, 1e12), (3003, f64::NAN)] {
+        step(&mut model, x, bucket);
+    }
+    for bucket in 3004..3500 {
+        step(&mut model, 1e6, bucket);
+    }
+    assert_eq!(model.family(), Family::Counts);
+}
+
+#[test]
+fn an_outage_of_a_large_count_changes_nothing() {
+    let mut random = Random::new(3);
+    let mut model = after((0..3000).map(|_| large(&mut random, 2000.0)));
+    for bucket in 3000..3480 {
+        step(&mut model, 0.0, bucket);
+    }
+    assert_eq!(model.family(), Family::Values);
+}
+
+#[test]
+fn a_size_between_does_not_make_it_change_all_the_time() {
+    let (mut model, mut random) = (Model::new(), Random::new(4));
+    let mut changes = 0;
+    for bucket in 0..30 * DAY {
+        let family = model.family();
+        let x = large(&mut random, daily(1000.0, bucket));
+        step(&mut model, x, bucket);
+        changes += u32::from(model.family() != family);
+    }
+    assert!(changes <= 2, "{changes}");
+}
+
+/// The hand-over of a series: reads from `readings` until the family has changed, and two days more.
+struct HandOver {
+    model: Model,
+    bucket: i64,
+    /// What was said in the hour before, in the hour after, and two days later.
+    before: Vec<Assessment>,
+    after: Vec<Assessment>,
+    settled: Vec<Assessment>,
+    alerts_before: u32,
+    alerts_after: u32,
+}
+
+fn hand_over(to: Family, mut reading: impl FnMut(i64) -> f64) -> HandOver {
+    let mut model = Model::new();
+    let mut said = Vec::new();
+    let mut bucket = 0;
+    while model.family() != to || bucket < DAY {
+        said.push(step(&mut model, reading(bucket), bucket));
+        bucket += 1;
+        assert!(bucket < 60 * DAY, "there is no hand-over");
+    }
+    let at = said
+        .iter()
+        .rposition(|a| a.family != to)
+        .map_or(0, |last| last + 1);
+    let mut later = said.split_off(at);
+    for _ in later.len() as i64..2 * DAY {
+        later.push(step(&mut model, reading(bucket), bucket));
+        bucket += 1;
+    }
+    let alerts = |said: &[Assessment]| said.iter().map(|a| u32::from(a.opens)).sum();
+    let day = said.len().saturating_sub(2 * DAY as usize);
+    HandOver {
+        model,
+        bucket,
+        alerts_before: alerts(&said[day..]),
+        alerts_after: alerts(&later),
+        before: said[said.len() - 60..].to_vec(),
+        after: later[..60].to_vec(),
+        settled: later[later.len() - 60..].to_vec(),
+    }
+}
+
+fn mean(said: &[Assessment], of: impl Fn(&Assessment) -> f64) -> f64 {
+    said.iter().map(of).sum::<f64>() / said.len() as f64
+}
+
+impl HandOver {
+    fn nothing_jumps(&self) {
+        let verdicts = self.after.iter().map(|a| a.verdict);
+        assert!(verdicts.clone().all(|v| v != Verdict::Learning));
+        let last = self.before[self.before.len() - 1].expected;
+        let first = self.after[0].expected;
+        assert!((first / last - 1.0).abs() < 0.1, "{last} {first}");
+        let (before, after) = (
+            mean(&self.before, |a| a.expected),
+            mean(&self.after, |a| a.expected),
+        );
+        assert!((after / before - 1.0).abs() < 0.25, "{before} {after}");
+        // The families differ in how much they are surprised by nothing; so its own later days are
+        // what the new one is held against.
+        let (after, settled) = (
+            mean(&self.after, |a| a.surprise),
+            mean(&self.settled, |a| a.surprise),
+        );
+        assert!((after - settled).abs() < 0.5, "{after} {settled}");
+        assert!(
+            self.alerts_after <= self.alerts_before + 1,
+            "{} {}",
+            self.alerts_before,
+            self.alerts_after
+        );
+    }
+}
+
+#[test]
+fn nothing_jumps_when_counts_have_grown() {
+    let mut alerts = 0;
+    for seed in 0..8 {
+        let mut random = Random::new(seed);
+        let done = hand_over(Family::Values, |bucket| {
+            let growth = 600.0 * (bucket as f64 / (10 * DAY) as f64).exp();
+            large(&mut random, daily(growth, bucket))
+        });
+        done.nothing_jumps();
+        alerts += done.alerts_after;
+    }
+    assert!(alerts <= 4, "{alerts} in 16 days");
+}
+
+#[test]
+fn nothing_jumps_when_values_become_counts() {
+    let mut alerts = 0;
+    for seed in 0..8 {
+        let mut random = Random::new(seed);
+        let done = hand_over(Family::Counts, |bucket| {
+            let count = random.poisson(40.0);
+            count + if bucket < 2 * DAY { 0.5 } else { 0.0 }
+        });
+        done.nothing_jumps();
+        alerts += done.alerts_after;
+    }
+    assert!(alerts <= 2, "{alerts} in 16 days");
+}
+
+#[test]
+fn what_happens_right_after_a_hand_over_is_found() {
+    let mut random = Random::new(5);
+    let mut model = Model::new();
+    let mut bucket = 0;
+    while model.family() == Family::Counts || bucket < 3 * DAY {
+        let x = large(&mut random, 600.0 + 0.1 * bucket as f64);
+        step(&mut model, x, bucket);
+        bucket += 1;
+    }
+    let usual = 600.0 + 0.1 * bucket as f64;
+    let burst = step(&mut model, 2.0 * usual, bucket);
+    assert!(
+        burst.opens && burst.verdict >= Verdict::Warning,
+        "{burst:?}"
+    );
+
+    let done = hand_over(Family::Counts, |bucket| {
+        random.poisson(40.0) + if bucket < 2 * DAY { 0.5 } else { 0.0 }
+    });
+    let mut model = done.model;
+    let burst = step(&mut model, 120.0, done.bucket);
+    assert!(
+        burst.opens && burst.verdict == Verdict::Critical,
+        "{burst:?}"
+    );
+}
+
+fn any_reading() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        6 => (0u32..4000).prop_map(f64::from),
+        2 => -10.0f64..5000.0,
+        1 => any::<f64>(),
+        1 => prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(f64::MAX), Just(f64::MIN)],
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_poisons_and_a_stream_may_be_cut_anywhere(
+        blocks in prop::collection::vec(
+            prop_oneof![
+                prop::collection::vec(any_reading(), 1..300),
+                (0u32..3000, 900usize..1500).prop_map(|(x, n)| {
+                    (0..n).map(|i| f64::from(x) + (i % 5) as f64).collect::<Vec<f64>>()
+                }),
+            ],
+            1..5,
+        ),
+        cuts in prop::collection::vec(0usize..4000, 1..6),
+    ) {
+        let (mut whole, mut cut) = (Model::new(), Model::new());
+        for (i, &x) in blocks.iter().flatten().enumerate() {
+            if cuts.contains(&i) {
+                cut = Model::decode(&cut.encode()).expect("what was encoded is decoded");
+            }
+            let (a, b) = (step(&mut whole, x, i as i64), step(&mut cut, x, i as i64));
+            prop_assert_eq!(a, b);
+            prop_assert!(a.surprise.is_finite() && a.expected.is_finite());
+        }
+        prop_assert_eq!(Model::decode(&whole.encode()), Ok(whole));
+        prop_assert_eq!(whole.encode(), cut.encode());
+    }
+}
