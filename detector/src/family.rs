@@ -127,7 +127,7 @@ pub struct Assessment {
     pub family: Family,
     /// Its verdict.
     pub verdict: Verdict,
-    /// Surprise in decades: a reading like this comes about once in `10^(S - 0.4)`.
+    /// Surprise in decades: a count like this comes about once in `10^(S - 0.4)`, a value at most.
     pub surprise: f64,
     /// 1 more than expected, -1 less, 0 while learning.
     pub direction: i8,
