@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::excess::Excess;
+use super::pareto::Pareto;
 use super::scale::Scale;
 use super::sizes::Sizes;
 use super::tuning::Tuning;
@@ -12,7 +12,7 @@ use super::tuning::Tuning;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Channel {
     pub scale: Scale,
-    excess: Excess,
+    pareto: Pareto,
     sizes: Sizes,
 }
 
@@ -35,7 +35,7 @@ impl Opinion {
 impl Channel {
     pub const NEW: Channel = Channel {
         scale: Scale::NEW,
-        excess: Excess::NEW,
+        pareto: Pareto::NEW,
         sizes: Sizes::NEW,
     };
 
@@ -44,7 +44,7 @@ impl Channel {
     pub fn judge(&self, residual: f64, readings: u64, apart: u32, tuning: &Tuning) -> Opinion {
         let size = residual.abs();
         let severity = self.scale.severity(size, readings, tuning);
-        let rarity = self.excess.rarity(size, readings);
+        let rarity = self.pareto.rarity(size);
         let both = tuning.severity * severity + (1.0 - tuning.severity) * rarity;
         let surprise = -both.max(f64::MIN_POSITIVE).log10();
         if surprise < tuning.memorable || size <= 0.0 {
@@ -75,11 +75,11 @@ impl Channel {
     ) {
         let size = residual.abs();
         self.scale.learn(size, readings, tuning);
-        self.excess.learn(size, readings, tuning);
+        self.pareto.learn(size, readings, tuning);
         self.sizes.learn(opinion.memorable.then_some(size), apart);
     }
 
     pub fn is_sound(&self) -> bool {
-        self.scale.is_sound() && self.excess.is_sound() && self.sizes.is_sound()
+        self.scale.is_sound() && self.pareto.is_sound() && self.sizes.is_sound()
     }
 }

@@ -34,7 +34,7 @@ const CRITICAL: f64 = crate::incident::EXTREME - crate::incident::OPEN;
 pub struct ValueJudgement {
     /// Surprise of the reading in decades, at least 0; 0 while learning. Meant as
     /// [`Judgement::surprise`](crate::Judgement::surprise) is, but as no law is assumed, it is a
-    /// bound: at most about once in `10^(S - 0.4)` readings. Measured, `S ≥ 3` comes once in 1,100
+    /// bound: at most about once in `10^(S - 0.4)` readings. Measured, `S ≥ 3` comes once in 1,000
     /// readings of a heavy tail (log-normal, σ = 1; the bound is 400), and never in a million of
     /// normal noise (`examples/calibration.rs`).
     pub surprise: f64,

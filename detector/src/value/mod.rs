@@ -11,7 +11,7 @@
 //! | [`Look::ShortHour`] | the mean over 40 minutes of the reading less what is usual at its hour |
 //!
 //! How surprising a residual is, is asked twice. Its *severity* compares it with the typical one, by
-//! a Student tail; its *rarity* with the largest so far, by extreme-value theory. Severity alone
+//! a Student tail; its *rarity* with all sizes so far, as a generalised Pareto law. Severity alone
 //! cries at every spike of a spiky series, and rarity alone goes deaf where a tenth of all readings
 //! is anomalous, so both must agree. What both find surprising is then looked up in a *memory of
 //! sizes*: of a size that was seen twelve times in three thousand readings, the surprise is that,
@@ -24,10 +24,10 @@
 //! Every look is at the size of a residual: a fall is as surprising as a rise.
 
 mod channel;
-mod excess;
 mod governor;
 mod hours;
 mod judgement;
+mod pareto;
 mod scale;
 mod sizes;
 mod state;

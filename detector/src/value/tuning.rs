@@ -8,7 +8,7 @@
 pub struct Tuning {
     /// Governed surprise, decades, from which a reading is not normal.
     pub open: f64,
-    /// Readings before a series of values is judged. Its tails begin at the third largest of them.
+    /// Readings before a series of values is judged.
     pub warm: f64,
     /// Horizon of the level, readings.
     pub level: f64,
@@ -29,8 +29,7 @@ pub struct Tuning {
     pub freedom: f64,
     /// Weight of severity beside rarity, 0 to 1.
     pub severity: f64,
-    /// Decades of rarity that the tail learns an excess as, at most: what was taken for one in
-    /// 100,000 may have been an incident, and one incident must not hide the next.
+    /// Decades of rarity, in an exponential law, that a size is learned as, at most.
     pub learned: f64,
     /// Surprise, decades, from which a size is looked up and remembered.
     pub memorable: f64,
