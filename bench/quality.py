@@ -277,18 +277,19 @@ class Kpi:
             series.append((label, scores[file], segments, margin, cool, start))
         return self.scorer.count(series, threshold)
 
-    def grid(self, scores):
+    def grid(self, scores, steps):
+        """Thresholds: so many per factor of ten of the readings beyond them."""
         every = np.sort(np.concatenate([np.asarray(s) for s in scores.values()]))
         every = every[every > 0]
-        return sorted({float(every[min(len(every) - 1, int(len(every) * (1 - 10 ** -(k / 12))))])
-                       for k in range(12, 48)})
+        return sorted({float(every[min(len(every) - 1, int(len(every) * (1 - 10 ** -(k / steps))))])
+                       for k in range(steps, 4 * steps)})
 
-    def swept(self, scores):
-        return max(self.count(scores, threshold)[0] for threshold in self.grid(scores))
+    def swept(self, scores, steps=36):
+        return max(self.count(scores, threshold)[0] for threshold in self.grid(scores, steps))
 
-    def left_out(self, scores):
+    def left_out(self, scores, steps=36):
         """F1 of all files, each category at the threshold that is best for the others."""
-        grid, decided = self.grid(scores), {}
+        grid, decided = self.grid(scores, steps), {}
         for category in self.categories:
             others = [file for file in self.files if not file.startswith(category + os.sep)]
             threshold = max(grid, key=lambda t: self.count(scores, t, others)[0])
