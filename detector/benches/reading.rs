@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use criterion::{criterion_group, criterion_main, BatchSize, Criterion, Throughput};
-use detector::{Series, Values};
+use detector::{Model, Series, Values};
 
 #[path = "../tests/generate/mod.rs"]
 mod generate;
@@ -50,6 +50,19 @@ impl Family for Values {
     }
     fn reading(random: &mut Random, bucket: i64) -> f64 {
         random.poisson(daily(30.0, bucket)) + random.uniform()
+    }
+}
+
+impl Family for Model {
+    const NAME: &'static str = "model of counts";
+    fn new() -> Model {
+        Model::new()
+    }
+    fn read(&mut self, x: f64, bucket: i64) {
+        black_box(self.step(black_box(x), minute(bucket), MINUTE));
+    }
+    fn reading(random: &mut Random, bucket: i64) -> f64 {
+        Series::reading(random, bucket)
     }
 }
 
@@ -107,5 +120,9 @@ fn values(criterion: &mut Criterion) {
     family::<Values>(criterion);
 }
 
-criterion_group!(reading, counts, values);
+fn model(criterion: &mut Criterion) {
+    family::<Model>(criterion);
+}
+
+criterion_group!(reading, counts, values, model);
 criterion_main!(reading);

@@ -90,6 +90,40 @@ fn a_shift_is_found_within_its_first_hour_and_once() {
     assert!(opens.len() <= 2, "{opens:?}");
 }
 
+/// A working day: a plateau from nine to six, with noise.
+fn plateau(random: &mut Random, bucket: i64, height: f64) -> f64 {
+    let five = bucket.rem_euclid(DAY);
+    let noise = 6.0 * random.uniform() - 3.0;
+    noise
+        + if (108..216).contains(&five) {
+            height
+        } else {
+            20.0
+        }
+}
+
+#[test]
+fn a_day_of_another_shape_is_found_at_its_start() {
+    for height in [20.0, 40.0, 160.0] {
+        for seed in 0..5 {
+            let (mut series, mut random) = (Values::new(), Random::new(seed));
+            let mut opened = Vec::new();
+            for bucket in 0..12 * DAY {
+                let other = bucket / DAY == 10;
+                let x = plateau(&mut random, bucket, if other { height } else { 80.0 });
+                if step(&mut series, x, bucket).opens {
+                    opened.push(bucket - 10 * DAY);
+                }
+            }
+            // The first plateau ever is news, too.
+            assert!(
+                matches!(opened[..], [first, other] if first < -9 * DAY && (108..120).contains(&other)),
+                "{height}: {opened:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_size_seen_often_is_no_news() {
     let (mut series, mut random) = waved(6, 5);
