@@ -63,7 +63,6 @@ demo-stop: ## stop the demo's server that was kept
 test: deps ## everything that must hold: format, lints, unit tests, tests on a server
 	$(CARGO) fmt --all --check
 	@$(MAKE) --no-print-directory lint server-tree
-	$(CARGO) test --package chart --package detector --package sample --package demo
 	TESTBED_BIN='$(TREE_BIN)' $(CARGO) run --quiet --package demo -- run
 	$(CARGO) test --package bench --package chart --package detector --package sample --package demo
 	TESTBED_BIN='$(TREE_BIN)' $(CARGO) test --package testbed

@@ -64,8 +64,8 @@ mod season;
 pub mod series;
 pub mod snapshot;
 pub mod tail;
-pub mod volume;
 pub mod value;
+pub mod volume;
 mod window;
 
 pub use bounds::Bounds;
@@ -79,5 +79,5 @@ pub use reason::{reason, ReasonInput};
 pub use score::score;
 pub use series::{Series, LARGEST};
 pub use snapshot::StateError;
-pub use volume::{Part, Volume};
 pub use value::{ValueJudgement, Values};
+pub use volume::{Part, Volume};

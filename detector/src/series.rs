@@ -315,13 +315,16 @@ impl Series {
 
     /// The part of the reading last learned in the volume of the monitor.
     pub fn part(&self) -> Part {
-        Part::of(self.windows.back(self.readings, 1).reading, self.usual())
+        Part::of(
+            self.windows.back(self.readings, 1).reading,
+            self.usual_now(),
+        )
     }
 
     /// Notes the volume of the monitor, the bucket last learned included: readings after it are also judged by
     /// how the others have risen. A series that is alone in its monitor need not.
     pub fn note_volume(&mut self, volume: &Volume) {
-        let usual = self.usual();
+        let usual = self.usual_now();
         let of = |count: usize| {
             let held = self.windows.sums(self.readings, count).readings;
             Part::of(held, count as f64 * usual)
@@ -337,7 +340,7 @@ impl Series {
 
     /// What is usual of a reading of the bucket last advanced to, however the last minutes were: the season's
     /// level of the last hours, or as long as that is not known, the slow level of 20 readings ago.
-    fn usual(&self) -> f64 {
+    fn usual_now(&self) -> f64 {
         if self.season.is_known() {
             self.long_level()
         } else if self.readings > 40 {
@@ -709,7 +712,7 @@ impl Series {
             },
             last_nineteen: nineteen.readings,
         };
-        let usual = self.usual();
+        let usual = self.usual_now();
         outlook.beside(|window, length| {
             let usual = match length {
                 Some(n) => n as f64 * usual,
