@@ -281,7 +281,9 @@ fn record(
         }
         return None;
     };
-    if correction && segment.is_some_and(|s| is_retention(s, plan, bucket)) {
+    let age = segment.map_or(Age::Unknown, |s| Age::of(s, plan, bucket));
+    if correction && matches!(age, Age::Old) {
+        // Retention, not correction.
         return None;
     }
     overlay::with(|o| {
@@ -297,32 +299,42 @@ fn record(
                 sign as i32,
             );
         }
-        let old = segment.is_none_or(|s| is_behind_stored_states(s, plan, bucket));
+        if matches!(age, Age::Recent) {
+            return None;
+        }
         let since = unfolded::since(plan.calendar.start(bucket));
-        (old && o.note_unfolded(segment, plan, since)).then_some(since)
+        o.note_unfolded(segment, plan, since).then_some(since)
     })
 }
 
-/// Whether a change may lie before the stored state that a restart would begin with.
-fn is_behind_stored_states(segment: Segment, plan: &Plan, bucket: i64) -> bool {
-    let Some((_, cell)) = segment.cell(plan.monitor) else {
-        return true;
-    };
-    if cell.state.load(Ordering::Acquire) == LIVE {
-        return is_retention(segment, plan, bucket);
-    }
-    // Which rows there are is not known yet; live ones are of now.
-    let horizon = segment.header().sealed_horizon.load(Ordering::Relaxed);
-    plan.calendar.start(bucket) < calendar::now().saturating_sub(horizon)
+/// How old a bucket is beside `sealed_horizon`: a change of an older one may lie before the stored state that a
+/// restart would begin with.
+enum Age {
+    Recent,
+    /// Older than the horizon, seen from the newest row.
+    Old,
+    /// Which rows there are is not known, and it may be older.
+    Unknown,
 }
 
-/// Whether a change is so old that it is retention, not correction.
-fn is_retention(segment: Segment, plan: &Plan, bucket: i64) -> bool {
-    let horizon = segment.header().sealed_horizon.load(Ordering::Relaxed);
-    segment.cell(plan.monitor).is_some_and(|(_, cell)| {
+impl Age {
+    fn of(segment: Segment, plan: &Plan, bucket: i64) -> Age {
+        let Some((_, cell)) = segment.cell(plan.monitor) else {
+            return Age::Unknown;
+        };
+        let horizon = segment.header().sealed_horizon.load(Ordering::Relaxed);
         let newest = cell.newest.load(Ordering::Acquire);
-        newest != i64::MIN && bucket < newest.saturating_sub(plan.calendar.buckets_in(horizon))
-    })
+        if newest != i64::MIN && bucket < newest.saturating_sub(plan.calendar.buckets_in(horizon)) {
+            return Age::Old;
+        }
+        // Until the models are loaded, rows of now are taken for recent ones.
+        if cell.state.load(Ordering::Acquire) != LIVE
+            && plan.calendar.start(bucket) < calendar::now().saturating_sub(horizon)
+        {
+            return Age::Unknown;
+        }
+        Age::Recent
+    }
 }
 
 /// AFTER TRUNCATE: nothing of the table is left.
