@@ -10,12 +10,12 @@ use crate::monitor::{Monitor, Rule};
 use crate::shared::{Direction, NEVER};
 
 /// Folds one bucket into one series, the total being folded already. A series begins with its first row, as a
-/// copy of the blank, the series that had only zeros until now. None: the series has no reading in this bucket.
+/// copy of `blank`, the series that had only zeros until now. None: the series has no reading in this bucket.
 #[allow(clippy::too_many_arguments)]
 pub fn read_bucket(
     series: &mut Series,
     born: &mut i64,
-    ground: &Ground,
+    blank: &Series,
     sealing: &Sealing,
     has_row: bool,
     sum: i64,
@@ -26,7 +26,7 @@ pub fn read_bucket(
         if !has_row {
             return None;
         }
-        *series = ground.blank;
+        *series = *blank;
         *born = at.bucket;
     }
     if !sealing.counted {
@@ -294,7 +294,7 @@ impl<'a> Fold<'a> {
             let read = read_bucket(
                 &mut s.series,
                 &mut s.born,
-                &self.ground,
+                &self.ground.blank,
                 &sealing,
                 rows > 0,
                 sum,
@@ -319,9 +319,9 @@ impl<'a> Fold<'a> {
         self.ground.close(at, &sealing, pace);
         if sealing.counted {
             let born = || self.series.iter().filter(|s| s.born != NEVER);
-            self.ground.carry(born().map(|s| s.series.part()).sum());
+            let volume = self.ground.carry(born().map(|s| s.series.part()).sum());
             for s in self.series.iter_mut().filter(|s| s.born != NEVER) {
-                s.series.note_volume(&self.ground.volume);
+                s.series.note_volume(&volume);
             }
         }
         if present {

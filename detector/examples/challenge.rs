@@ -7,15 +7,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::ops::Range;
 use std::{env, fs, process::ExitCode};
 
-use detector::{Ground, Incident, Moment, Pace, Series};
+use detector::{Incident, Series};
+use sample::calendar::{self, DAY};
 
-const PACE: Pace = Pace { minutes: 1.0 };
+mod monitor;
+
+use monitor::Monitor;
+
 const TOTAL: &str = "(total)";
-/// Minutes of a day.
-const DAY: i64 = 1440;
 /// Day number (from 1970-01-01) of Monday 2001-01-01.
 const CLOCK_ONLY_DAY: i64 = 11_323;
 
@@ -51,13 +52,11 @@ impl File {
     }
 
     fn name(&self, minute: i64) -> String {
-        let (day, of_day) = (minute.div_euclid(DAY), minute.rem_euclid(DAY));
-        let (hour, minute) = (of_day / 60, of_day % 60);
         if self.clock_only {
-            return format!("{hour:02}h {minute:02}");
+            let of_day = minute.rem_euclid(DAY);
+            return format!("{:02}h {:02}", of_day / 60, of_day % 60);
         }
-        let (year, month, day) = date_of(day);
-        format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}")
+        calendar::format(minute)
     }
 }
 
@@ -67,41 +66,8 @@ fn parse_minute(text: &str) -> Option<(i64, bool)> {
         let (hour, minute): (i64, i64) = (hour.parse().ok()?, minute.parse().ok()?);
         return Some((CLOCK_ONLY_DAY * DAY + hour * 60 + minute, true));
     }
-    let number = |range: Range<usize>| text.get(range)?.parse::<i64>().ok();
-    let day = day_of(number(0..4)?, number(5..7)?, number(8..10)?);
-    Some((day * DAY + number(11..13)? * 60 + number(14..16)?, false))
-}
-
-/// Day number of a date (H. Hinnant, "chrono-compatible low-level date algorithms").
-fn day_of(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-/// The inverse of [`day_of`].
-fn date_of(day: i64) -> (i64, i64, i64) {
-    let day = day + 719_468;
-    let (era, of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let date = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, date)
-}
-
-fn moment(minute: i64) -> Moment {
-    let day = minute.div_euclid(DAY);
-    // 1970-01-01 was a Thursday.
-    let weekend = (day + 3).rem_euclid(7) >= 5;
-    Moment {
-        bucket: minute,
-        minute: minute.rem_euclid(DAY) as u16,
-        weekend,
-    }
+    // Without the seconds.
+    Some((calendar::parse(text.get(..16)?)?, false))
 }
 
 /// One incident to be reported.
@@ -154,8 +120,7 @@ fn alerts(name: &str, incident: &Incident) -> bool {
 /// The fold of a monitor over all minutes of a file.
 fn fold(file: &File, all: bool) -> Vec<Reported> {
     let mut reporter = Reporter::default();
-    let mut ground = Ground::new();
-    let mut series: BTreeMap<String, Series> = BTreeMap::new();
+    let mut monitor = Monitor::new();
     let (Some((&first, _)), Some((&last, _))) = (
         file.minutes.first_key_value(),
         file.minutes.last_key_value(),
@@ -164,29 +129,15 @@ fn fold(file: &File, all: bool) -> Vec<Reported> {
     };
     let nothing = BTreeMap::new();
     for minute in first..=last {
-        let at = moment(minute);
         let rows = file.minutes.get(&minute).unwrap_or(&nothing);
-        for status in rows.keys() {
-            if !series.contains_key(status) {
-                series.insert(status.clone(), ground.blank);
-            }
-        }
-        let sealing = ground.seal(at, !rows.is_empty(), rows.values().sum(), PACE);
-        for (status, state) in &mut series {
-            let reading = rows.get(status).copied().or(sealing.counted.then_some(0.0));
-            if let Some(x) = reading {
-                state.step(x, at, PACE);
-                reporter.watch(status, state, minute, all);
-            }
-        }
-        ground.close(at, &sealing, PACE);
-        if sealing.counted {
-            ground.carry(series.values().map(Series::part).sum());
-            for state in series.values_mut() {
-                state.note_volume(&ground.volume);
-            }
-        }
-        reporter.watch(TOTAL, &ground.total, minute, all);
+        let rows = rows
+            .iter()
+            .map(|(status, x)| (status.as_str(), *x))
+            .collect();
+        monitor.fold(minute, &rows, |status, state| {
+            reporter.watch(status, state, minute, all);
+        });
+        reporter.watch(TOTAL, &monitor.ground.total, minute, all);
     }
     reporter.reported
 }

@@ -6,59 +6,13 @@
 use std::collections::BTreeMap;
 use std::env;
 
-use detector::{Ground, Incident, Moment, Pace, Series};
+use detector::Incident;
+use sample::calendar::DAY;
 use sample::{Profile, Sale, Stream};
 
-const PACE: Pace = Pace { minutes: 1.0 };
-const DAY: i64 = 1440;
+mod monitor;
 
-fn moment(minute: i64) -> Moment {
-    Moment {
-        bucket: minute,
-        minute: minute.rem_euclid(DAY) as u16,
-        weekend: sample::calendar::weekday(minute) >= 5,
-    }
-}
-
-/// Series by status, with their total.
-struct Monitor {
-    ground: Ground,
-    series: BTreeMap<&'static str, Series>,
-    beside: bool,
-}
-
-impl Monitor {
-    /// Folds one minute; gives the incidents that open in it and alert by default.
-    fn fold(&mut self, minute: i64, rows: &[(&'static str, f64)]) -> Vec<(&'static str, Incident)> {
-        let at = moment(minute);
-        for (status, _) in rows {
-            self.series.entry(status).or_insert(self.ground.blank);
-        }
-        let sum = rows.iter().map(|r| r.1).sum();
-        let sealing = self.ground.seal(at, !rows.is_empty(), sum, PACE);
-        let mut opened = Vec::new();
-        if sealing.counted {
-            for (status, state) in &mut self.series {
-                let x = rows.iter().find(|r| r.0 == *status).map_or(0.0, |r| r.1);
-                state.step(x, at, PACE);
-                let incident = state.open_incident().filter(|i| i.opened == minute);
-                if let Some(i) = incident.filter(|i| (i.direction < 0) == (*status == "approved")) {
-                    opened.push((*status, *i));
-                }
-            }
-            if self.beside {
-                self.ground
-                    .carry(self.series.values().map(Series::part).sum());
-                let volume = self.ground.volume;
-                self.series
-                    .values_mut()
-                    .for_each(|s| s.note_volume(&volume));
-            }
-        }
-        self.ground.close(at, &sealing, PACE);
-        opened
-    }
-}
+use monitor::Monitor;
 
 /// Incidents from the sale's start until two hours after its end.
 fn false_alerts(
@@ -80,23 +34,26 @@ fn false_alerts(
         .start(start)
         .minutes(end - start)
         .sales([sale]);
-    let mut monitor = Monitor {
-        ground: Ground::new(),
-        series: BTreeMap::new(),
-        beside,
-    };
+    let mut monitor = Monitor::new();
+    monitor.beside = beside;
     let mut found = Vec::new();
-    let mut rows: Vec<(&'static str, f64)> = Vec::new();
+    let mut rows: BTreeMap<&'static str, f64> = BTreeMap::new();
     let mut all = stream.rows().peekable();
     for minute in start..end {
         rows.clear();
         while let Some(row) = all.next_if(|r| r.minute == minute) {
-            rows.push((row.status, f64::from(row.count)));
+            rows.insert(row.status, f64::from(row.count));
         }
-        let opened = monitor.fold(minute, &rows);
-        if minute >= sale.start_minute {
-            found.extend(opened);
-        }
+        monitor.fold(minute, &rows, |status, state| {
+            let opened = state.open_incident().filter(|i| i.opened == minute);
+            let alerts = |i: &&Incident| (i.direction < 0) == (status == "approved");
+            if let Some(i) = opened
+                .filter(alerts)
+                .filter(|_| minute >= sale.start_minute)
+            {
+                found.push((status, *i));
+            }
+        });
     }
     found
 }

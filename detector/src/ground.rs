@@ -6,7 +6,7 @@ use crate::incident::Incident;
 use crate::judgement::Judgement;
 use crate::moment::{Moment, Pace};
 use crate::series::Series;
-use crate::volume::{Part, Volume};
+use crate::volume::{Part, Sums, Volume};
 
 /// Absent buckets in a row after which nothing is folded any more: a week of minutes.
 pub const SILENT_MAX: u32 = 10_080;
@@ -107,10 +107,11 @@ impl Ground {
         }
     }
 
-    /// Notes the [parts](Series::part) of all series in a bucket that counted; then each of them is to
-    /// [note](Series::note_volume) the volume.
-    pub fn carry(&mut self, parts: Part) {
+    /// Notes the [parts](Series::part) of all series in a bucket that counted, and gives what each of them is then
+    /// to [note](Series::note_volume).
+    pub fn carry(&mut self, parts: Part) -> Sums {
         self.volume.put(parts);
+        self.volume.sums()
     }
 
     /// Whether further absent buckets change nothing, so that they may be skipped: before the first

@@ -80,4 +80,4 @@ pub use score::score;
 pub use series::{Series, LARGEST};
 pub use snapshot::StateError;
 pub use value::{ValueJudgement, Values};
-pub use volume::{Part, Volume};
+pub use volume::{Part, Sums, Volume};

@@ -11,7 +11,7 @@ use crate::moment::{Moment, Pace};
 use crate::outlook::{self, Long, Outlook, Run, Window, LONG_RATE};
 use crate::season::Season;
 use crate::tail;
-use crate::volume::{Foretold, Others, Part, Volume, LENGTHS};
+use crate::volume::{Foretold, Others, Part, Sums, LENGTHS};
 use crate::window::{Slot, Windows};
 
 /// Larger readings are read as this: above it, neighbouring whole numbers are no longer told apart.
@@ -323,7 +323,7 @@ impl Series {
 
     /// Notes the volume of the monitor, the bucket last learned included: readings after it are also judged by
     /// how the others have risen. A series that is alone in its monitor need not.
-    pub fn note_volume(&mut self, volume: &Volume) {
+    pub fn note_volume(&mut self, volume: &Sums) {
         let usual = self.usual_now();
         let of = |count: usize| {
             let held = self.windows.sums(self.readings, count).readings;

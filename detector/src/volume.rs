@@ -118,7 +118,7 @@ impl Volume {
     }
 
     /// Held and usual, over each window.
-    fn sums(&self) -> [(f64, f64); WINDOWS] {
+    pub(crate) fn sums(&self) -> Sums {
         let mut sums = [(0.0, 0.0); WINDOWS];
         let (mut observed, mut usual) = (0.0, 0.0);
         let mut i = self.next as usize % KEPT;
@@ -134,7 +134,7 @@ impl Volume {
             f64::from(self.long_observed) * LONG_EFFECTIVE,
             f64::from(self.long_usual) * LONG_EFFECTIVE,
         );
-        sums
+        Sums(sums)
     }
 
     pub(crate) fn is_finite(&self) -> bool {
@@ -147,6 +147,10 @@ impl Volume {
                 .all(|v| v.is_finite())
     }
 }
+
+/// What the series of a monitor held together, and what was usual of them, over each window.
+#[derive(Clone, Copy, Debug)]
+pub struct Sums([(f64, f64); WINDOWS]);
 
 /// By how much the other series have risen.
 #[repr(C)]
@@ -187,9 +191,9 @@ impl Others {
     };
 
     /// Notes the volume of a bucket, of which `own` is this series' part, over each window.
-    pub fn note(&mut self, volume: &Volume, own: &[Part; WINDOWS], bucket: i64) {
+    pub fn note(&mut self, volume: &Sums, own: &[Part; WINDOWS], bucket: i64) {
         self.bucket = bucket;
-        for (w, (all, own)) in volume.sums().iter().zip(own).enumerate() {
+        for (w, (all, own)) in volume.0.iter().zip(own).enumerate() {
             let usual = all.1 - own.usual();
             let observed = all.0 - own.observed();
             // A series that is most of the volume is not held against the rest.

@@ -58,7 +58,7 @@ impl Segment {
             let read = read_bucket(
                 &mut s.series,
                 &mut s.born,
-                &model.ground,
+                &model.ground.blank,
                 &sealing,
                 rows > 0,
                 x,
@@ -79,11 +79,11 @@ impl Segment {
                     parts += s.series.part();
                 }
             }
-            w.model().ground.carry(parts);
+            let volume = w.model().ground.carry(parts);
             for (n, _) in self.slots_of(cell) {
-                let (model, s) = w.parts(n);
+                let s = w.slot(n);
                 if s.born != NEVER {
-                    s.series.note_volume(&model.ground.volume);
+                    s.series.note_volume(&volume);
                 }
             }
         }
