@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path};
 
+use super::tally::Tally;
 use detector::{Bounds, Channel, Judgement, Moment, Pace, Series, OPEN};
 
 const FILES: [&str; 2] = ["golden_a.csv", "golden_b.csv"];
@@ -10,8 +11,6 @@ const FILES: [&str; 2] = ["golden_a.csv", "golden_b.csv"];
 const WITHOUT_BOUNDS: usize = 30;
 /// Share of rows in which the bounds must be the same; elsewhere they may be one off.
 const SAME_BOUNDS: f64 = 0.999;
-/// Deviations printed per file.
-const SHOWN: u32 = 20;
 
 /// One row of a golden file.
 struct Row {
@@ -63,28 +62,22 @@ impl Row {
 
 /// Figures of a file's comparison.
 #[derive(Default)]
-struct Tally {
-    passed: u32,
-    failed: u32,
+struct Comparison {
+    tally: Tally,
     worst_surprise: f64,
     worst_expected: f64,
     bounds: u32,
     bounds_off_by_one: u32,
 }
 
-impl Tally {
+impl Comparison {
     fn check(&mut self, row: &Row, name: &str, ok: bool, ours: f64, theirs: f64) {
-        if ok {
-            self.passed += 1;
-            return;
-        }
-        self.failed += 1;
-        if self.failed <= SHOWN {
-            println!(
+        self.tally.check(ok, || {
+            format!(
                 "minute {}: {name} is {ours}, should be {theirs}",
                 row.minute
-            );
-        }
+            )
+        });
     }
 
     fn check_judgement(&mut self, row: &Row, j: &Judgement) {
@@ -171,10 +164,10 @@ fn event(before: &Series, after: &Series) -> u8 {
     }
 }
 
-fn compare(path: &Path) -> Result<Tally, String> {
+fn compare(path: &Path) -> Result<(Tally, String), String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut series = Series::new();
-    let mut tally = Tally::default();
+    let mut all = Comparison::default();
     let pace = Pace { minutes: 1.0 };
     for (i, line) in text.lines().skip(1).enumerate() {
         let row =
@@ -182,12 +175,12 @@ fn compare(path: &Path) -> Result<Tally, String> {
         series.advance(row.moment(), pace);
         let (j, bounds, before) = (series.judge(row.count), series.bounds_below(OPEN), series);
         series.learn(row.count, &j, row.moment(), pace);
-        tally.check_judgement(&row, &j);
+        all.check_judgement(&row, &j);
         if i >= WITHOUT_BOUNDS {
-            tally.check_bounds(&row, bounds);
+            all.check_bounds(&row, bounds);
         }
         let event = event(&before, &series);
-        tally.check(
+        all.check(
             &row,
             "event",
             event == row.event,
@@ -195,35 +188,24 @@ fn compare(path: &Path) -> Result<Tally, String> {
             f64::from(row.event),
         );
     }
-    if tally.bounds == 0 {
+    if all.bounds == 0 {
         return Err(format!("{}: no rows", path.display()));
     }
-    let share = 1.0 - f64::from(tally.bounds_off_by_one) / f64::from(tally.bounds);
+    let share = 1.0 - f64::from(all.bounds_off_by_one) / f64::from(all.bounds);
     if share < SAME_BOUNDS {
-        tally.failed += 1;
+        all.tally.failed += 1;
         println!("bounds are the same in {:.3} % of rows only", 100.0 * share);
     }
-    Ok(tally)
+    let figures = format!(
+        "surprise off by at most {:.1e} (relative above 5), expected by {:.1e}, bounds by one in {} of {} rows",
+        all.worst_surprise, all.worst_expected, all.bounds_off_by_one, all.bounds
+    );
+    Ok((all.tally, figures))
 }
 
-/// Compares both files; returns how many comparisons passed and failed.
-pub fn check(directory: &Path) -> (u32, u32) {
-    let (mut passed, mut failed) = (0, 0);
-    for file in FILES {
-        match compare(&directory.join(file)) {
-            Ok(tally) => {
-                println!(
-                    "{file}: surprise off by at most {:.1e} (relative above 5), expected by {:.1e}, bounds by one in {} of {} rows",
-                    tally.worst_surprise, tally.worst_expected, tally.bounds_off_by_one, tally.bounds
-                );
-                passed += tally.passed;
-                failed += tally.failed;
-            }
-            Err(message) => {
-                println!("{message}");
-                failed += 1;
-            }
-        }
-    }
-    (passed, failed)
+/// Compares both files.
+pub fn check(directory: &Path) -> Tally {
+    FILES.into_iter().fold(Tally::default(), |sum, file| {
+        sum + Tally::of_file(file, compare(&directory.join(file)))
+    })
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 mod counts;
+mod tally;
 mod values;
 
 fn main() -> ExitCode {
@@ -18,9 +19,9 @@ fn main() -> ExitCode {
     let directory = Path::new(&directory);
     let of_counts = counts::check(&directory.join("counts"));
     let of_values = values::check(&directory.join("values/golden"));
-    let (passed, failed) = (of_counts.0 + of_values.0, of_counts.1 + of_values.1);
-    println!("{passed} passed, {failed} failed");
-    if failed == 0 {
+    let tally = of_counts + of_values;
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    if tally.failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

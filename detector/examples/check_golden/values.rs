@@ -8,6 +8,7 @@
 
 use std::{fs, path::Path};
 
+use super::tally::Tally;
 use detector::{Moment, Pace, Values};
 
 /// File, minutes of a reading.
@@ -18,8 +19,6 @@ const WARM: usize = 100;
 const FAR: f64 = 1.0;
 const NEAR: f64 = 0.5;
 const NEARLY_ALL: f64 = 0.99;
-/// Deviations printed per file.
-const SHOWN: u32 = 20;
 
 /// One row of a golden file.
 struct Row {
@@ -41,29 +40,6 @@ impl Row {
     }
 }
 
-#[derive(Default)]
-struct Tally {
-    passed: u32,
-    failed: u32,
-    opened: u32,
-    worst: f64,
-    compared: u32,
-    near: u32,
-}
-
-impl Tally {
-    fn check(&mut self, ok: bool, what: impl FnOnce() -> String) {
-        if ok {
-            self.passed += 1;
-            return;
-        }
-        self.failed += 1;
-        if self.failed <= SHOWN {
-            println!("{}", what());
-        }
-    }
-}
-
 fn moment(i: usize, minutes: f64) -> Moment {
     let minute = (i as f64 * minutes) as i64;
     Moment {
@@ -73,10 +49,11 @@ fn moment(i: usize, minutes: f64) -> Moment {
     }
 }
 
-fn compare(path: &Path, minutes: f64) -> Result<Tally, String> {
+fn compare(path: &Path, minutes: f64) -> Result<(Tally, String), String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut series = Values::new();
     let mut tally = Tally::default();
+    let (mut opened, mut worst, mut compared, mut near) = (0u32, 0.0f64, 0u32, 0u32);
     let pace = Pace { minutes };
     // Half of the decades that the prototype adds for readings wider than five minutes; ours is the
     // surprise of the reading, whatever its width.
@@ -85,7 +62,7 @@ fn compare(path: &Path, minutes: f64) -> Result<Tally, String> {
         let row =
             Row::parse(line).ok_or_else(|| format!("{}: cannot read {line:?}", path.display()))?;
         let j = series.step(row.value, moment(i, minutes), pace);
-        tally.opened += u32::from(row.opens);
+        opened += u32::from(row.opens);
         tally.check(j.opens == row.opens, || {
             format!("reading {i}: opens is {}, should be {}", j.opens, row.opens)
         });
@@ -95,9 +72,9 @@ fn compare(path: &Path, minutes: f64) -> Result<Tally, String> {
             continue;
         }
         let off = (j.surprise - theirs).abs();
-        tally.worst = tally.worst.max(off);
-        tally.compared += 1;
-        tally.near += u32::from(off <= NEAR);
+        worst = worst.max(off);
+        compared += 1;
+        near += u32::from(off <= NEAR);
         tally.check(off <= FAR, || {
             format!(
                 "reading {i}: surprise is {}, should be near {theirs}",
@@ -105,34 +82,22 @@ fn compare(path: &Path, minutes: f64) -> Result<Tally, String> {
             )
         });
     }
-    if tally.opened == 0 {
+    if opened == 0 {
         return Err(format!("{}: no incidents", path.display()));
     }
-    let share = f64::from(tally.near) / f64::from(tally.compared.max(1));
+    let share = f64::from(near) / f64::from(compared.max(1));
     tally.check(share >= NEARLY_ALL, || {
         format!("surprise is near in {:.1} % of rows only", 100.0 * share)
     });
-    Ok(tally)
+    let figures = format!("{opened} incidents, surprise off by at most {worst:.2} decades");
+    Ok((tally, figures))
 }
 
-/// Compares both files; returns how many comparisons passed and failed.
-pub fn check(directory: &Path) -> (u32, u32) {
-    let (mut passed, mut failed) = (0, 0);
-    for (file, minutes) in FILES {
-        match compare(&directory.join(file), minutes) {
-            Ok(tally) => {
-                println!(
-                    "{file}: {} incidents, surprise off by at most {:.2} decades",
-                    tally.opened, tally.worst
-                );
-                passed += tally.passed;
-                failed += tally.failed;
-            }
-            Err(message) => {
-                println!("{message}");
-                failed += 1;
-            }
-        }
-    }
-    (passed, failed)
+/// Compares both files.
+pub fn check(directory: &Path) -> Tally {
+    FILES
+        .into_iter()
+        .fold(Tally::default(), |sum, (file, minutes)| {
+            sum + Tally::of_file(file, compare(&directory.join(file), minutes))
+        })
 }
