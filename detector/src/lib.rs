@@ -39,6 +39,7 @@
 //! | [`family`] | the choice between counts and values |
 //! | [`incident`] | when an incident opens, goes on and ends |
 //! | [`limit`] | fixed limits, beside the statistics |
+//! | [`ratio`] | a part of a whole, under a beta-binomial law |
 //! | [`ground`] | the total of a monitor and the presence of its data |
 //! | [`volume`] | a series beside the others of its monitor |
 //! | [`score`](mod@score) | surprise as 0 to 100 |
@@ -58,6 +59,7 @@ mod level;
 pub mod limit;
 pub mod moment;
 mod outlook;
+pub mod ratio;
 pub mod reason;
 pub mod score;
 mod season;
@@ -75,6 +77,7 @@ pub use incident::{Incident, EXTREME, OPEN, QUIET};
 pub use judgement::{Channel, Judgement, Verdict};
 pub use limit::{LimitWatch, Limits};
 pub use moment::{Moment, Pace};
+pub use ratio::Ratio;
 pub use reason::{reason, ReasonInput};
 pub use score::score;
 pub use series::{Series, LARGEST};

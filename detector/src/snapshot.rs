@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::family::Model;
 use crate::ground::Ground;
 use crate::limit::LimitWatch;
+use crate::ratio::Ratio;
 use crate::series::Series;
 use crate::value::Values;
 
@@ -148,5 +149,20 @@ impl LimitWatch {
     /// [`StateError`], where the bytes are not exactly one state of this version.
     pub fn decode(bytes: &[u8]) -> Result<LimitWatch, StateError> {
         decode(bytes, LimitWatch::is_finite)
+    }
+}
+
+impl Ratio {
+    /// The state as bytes: under 2 KB.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// The state from [`encode`](Ratio::encode)'s bytes.
+    ///
+    /// # Errors
+    /// [`StateError`], where the bytes are not exactly one state of this version.
+    pub fn decode(bytes: &[u8]) -> Result<Ratio, StateError> {
+        decode(bytes, Ratio::is_finite)
     }
 }
