@@ -84,16 +84,23 @@ CREATE TABLE rules (
   critical_above float8,
   warn_below     float8,
   critical_below float8,
-  PRIMARY KEY (monitor, series)
+  numerator      text[],
+  denominator    text[],
+  min_volume     float8,
+  PRIMARY KEY (monitor, series),
+  CHECK ((numerator IS NULL) = (denominator IS NULL) AND (numerator IS NULL) = (min_volume IS NULL))
 );
 COMMENT ON TABLE rules IS 'What an operator changed of the rules built in; one row a series. Written by set_rule and drop_rule.';
 COMMENT ON COLUMN rules.monitor IS 'Name of the monitor.';
-COMMENT ON COLUMN rules.series IS 'Label of the series.';
+COMMENT ON COLUMN rules.series IS 'Label of the series; of a ratio, its name.';
 COMMENT ON COLUMN rules.direction IS 'Which deviations alert: high, low or both. NULL: as built in.';
 COMMENT ON COLUMN rules.warn_above IS 'A bucket of this many or more is at least a warning.';
 COMMENT ON COLUMN rules.critical_above IS 'A bucket of this many or more is critical.';
 COMMENT ON COLUMN rules.warn_below IS 'A bucket of this many or fewer is at least a warning.';
 COMMENT ON COLUMN rules.critical_below IS 'A bucket of this many or fewer is critical.';
+COMMENT ON COLUMN rules.numerator IS 'Of a ratio: labels of the series that make the part; (total) is all of them. NULL: the rule is about a series.';
+COMMENT ON COLUMN rules.denominator IS 'Of a ratio: labels of the series that make the whole, those of the part included.';
+COMMENT ON COLUMN rules.min_volume IS 'Of a ratio: windows in which the whole is less say nothing.';
 
 -- ---------------------------------------------------------------------------------------------------
 -- Alerts: the log of every state change, and the outbox
@@ -447,7 +454,8 @@ COMMENT ON FUNCTION start_monitor() IS 'Starts the worker where none runs, and h
 
 CREATE FUNCTION set_rule(monitor text, series text, direction text DEFAULT NULL,
                          warn_above float8 DEFAULT NULL, critical_above float8 DEFAULT NULL,
-                         warn_below float8 DEFAULT NULL, critical_below float8 DEFAULT NULL)
+                         warn_below float8 DEFAULT NULL, critical_below float8 DEFAULT NULL,
+                         numerator text[] DEFAULT NULL, denominator text[] DEFAULT NULL, min_volume float8 DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
@@ -482,15 +490,55 @@ BEGIN
                             coalesce(warn_below::text, 'unset'), coalesce(critical_below::text, 'unset')),
             HINT = 'critical_below <= warn_below < warn_above <= critical_above.';
   END IF;
-  INSERT INTO rules AS r VALUES (monitor, series, direction, warn_above, critical_above, warn_below, critical_below)
+  IF (numerator IS NULL) <> (denominator IS NULL) OR numerator IS NULL AND min_volume IS NOT NULL THEN
+    RAISE EXCEPTION 'a ratio needs a numerator and a denominator'
+      USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = 'Both are labels of series whose buckets are added up; min_volume is for ratios only.',
+            HINT = $hint$For example numerator => '{denied}', denominator => '{approved,denied}'.$hint$;
+  END IF;
+  IF numerator IS NOT NULL THEN
+    min_volume := coalesce(min_volume, 20);
+    IF array_ndims(numerator) IS DISTINCT FROM 1 OR array_ndims(denominator) IS DISTINCT FROM 1
+       OR EXISTS (SELECT FROM unnest(numerator || denominator) l WHERE l IS NULL OR l = '') THEN
+      RAISE EXCEPTION 'numerator and denominator must be lists of labels'
+        USING ERRCODE = 'invalid_parameter_value',
+              DETAIL = 'They may not be empty, and none of their labels.',
+              HINT = 'The column series of scored_series() shows the labels.';
+    END IF;
+    IF NOT numerator <@ denominator AND NOT '(total)' = ANY (denominator) THEN
+      RAISE EXCEPTION 'the numerator must be part of the denominator'
+        USING ERRCODE = 'invalid_parameter_value',
+              DETAIL = 'A ratio is a part of a whole, 0 to 1.',
+              HINT = 'Add the series of the numerator to the denominator.';
+    END IF;
+    IF NOT min_volume BETWEEN 1 AND 1e15 THEN
+      RAISE EXCEPTION 'min_volume % is not between 1 and 1e15', min_volume
+        USING ERRCODE = 'invalid_parameter_value',
+              DETAIL = 'Windows in which the whole is less say nothing.',
+              HINT = 'Leave it out for 20.';
+    END IF;
+    -- As many as the models have room for.
+    IF (SELECT count(*) FROM rules r WHERE r.monitor = set_rule.monitor AND r.numerator IS NOT NULL
+          AND r.series <> set_rule.series) >= 8 THEN
+      RAISE EXCEPTION 'monitor "%" has eight ratios', monitor
+        USING ERRCODE = 'program_limit_exceeded',
+              DETAIL = 'More are not followed.',
+              HINT = 'Drop one with drop_rule.';
+    END IF;
+  END IF;
+  INSERT INTO rules AS r (monitor, series, direction, warn_above, critical_above, warn_below, critical_below,
+                          numerator, denominator, min_volume)
+  VALUES (monitor, series, direction, warn_above, critical_above, warn_below, critical_below,
+          numerator, denominator, min_volume)
   ON CONFLICT ON CONSTRAINT rules_pkey DO UPDATE
      SET direction = excluded.direction, warn_above = excluded.warn_above,
          critical_above = excluded.critical_above, warn_below = excluded.warn_below,
-         critical_below = excluded.critical_below;
+         critical_below = excluded.critical_below, numerator = excluded.numerator,
+         denominator = excluded.denominator, min_volume = excluded.min_volume;
 END
 $$;
-COMMENT ON FUNCTION set_rule(text, text, text, float8, float8, float8, float8) IS
-  'Sets the rule of a series, replacing the one it had: which direction alerts, and fixed limits beside the statistics. Writes rules; raises undefined_object, invalid_parameter_value. In force a moment after the commit, when the worker has read it.';
+COMMENT ON FUNCTION set_rule(text, text, text, float8, float8, float8, float8, text[], text[], float8) IS
+  'Sets the rule of a series, replacing the one it had: which direction alerts, and fixed limits beside the statistics. With numerator and denominator, defines a ratio of that name, judged when a bucket is sealed; its limits are shares, 0 to 1. Writes rules; raises undefined_object, invalid_parameter_value, program_limit_exceeded. In force a moment after the commit, when the worker has read it.';
 
 CREATE FUNCTION drop_rule(monitor text, series text) RETURNS boolean
 LANGUAGE sql SET search_path = pg_catalog, pg_temp

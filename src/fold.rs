@@ -7,7 +7,8 @@ use detector::{Ground, Incident, Judgement, LimitWatch, Limits, Moment, Pace, Se
 
 use crate::calendar::Calendar;
 use crate::monitor::{Monitor, Rule};
-use crate::shared::{Direction, NEVER};
+use crate::ratio::{self, Membership};
+use crate::shared::{Direction, RatioModel, NEVER, RATIOS};
 
 /// Folds one bucket into one series, the total being folded already. A series begins with its first row, as a
 /// copy of `blank`, the series that had only zeros until now. None: the series has no reading in this bucket.
@@ -47,7 +48,16 @@ pub struct FoldSeries {
     /// Incidents of the statistics and of the limits since the fold began, the one open then included.
     pub incidents: Incidents,
     pub limit_incidents: Incidents,
+    member: Membership,
     open: (i64, i64),
+}
+
+/// A ratio in a fold.
+pub struct FoldRatio {
+    pub name: String,
+    pub model: RatioModel,
+    pub incidents: Incidents,
+    pub limit_incidents: Incidents,
 }
 
 /// Incidents in order of opening; the detector itself keeps only the last few.
@@ -91,12 +101,19 @@ impl Incidents {
     }
 }
 
+/// Whose reading it is, as it was when it judged.
+#[derive(Clone, Copy)]
+pub enum Subject<'a> {
+    Total(&'a Series),
+    Series(&'a FoldSeries, &'a Series),
+    /// With the whole of the bucket.
+    Ratio(&'a FoldRatio, &'a detector::Ratio, f64),
+}
+
 /// What a fold shows of each reading to whoever looks on.
 pub struct Shown<'a> {
-    /// None: the total.
-    pub series: Option<&'a FoldSeries>,
-    /// The series as it was when it judged.
-    pub before: &'a Series,
+    pub subject: Subject<'a>,
+    /// A count; of a ratio, a share.
     pub observed: f64,
     pub judgement: Judgement,
     pub at: Moment,
@@ -111,6 +128,7 @@ pub struct Fold<'a> {
     /// Last bucket folded.
     pub sealed: i64,
     pub series: Vec<FoldSeries>,
+    pub ratios: Vec<FoldRatio>,
     pub total_incidents: Incidents,
     index: HashMap<Vec<u8>, usize>,
     bucket: i64,
@@ -129,6 +147,15 @@ impl<'a> Fold<'a> {
             ground: Ground::new(),
             sealed: i64::MIN,
             series: Vec::new(),
+            ratios: ratio::defined(rules)
+                .zip(ratio::models(rules))
+                .map(|((_, rule, _), model)| FoldRatio {
+                    name: rule.series.clone(),
+                    model,
+                    incidents: Incidents::default(),
+                    limit_incidents: Incidents::default(),
+                })
+                .collect(),
             total_incidents: Incidents::default(),
             index: HashMap::new(),
             bucket: i64::MIN,
@@ -155,12 +182,32 @@ impl<'a> Fold<'a> {
         s.limit_incidents = Incidents::begin(&watch.recent, watch.incidents);
     }
 
+    /// Goes on from a state: one ratio.
+    pub fn resume_ratio(&mut self, id: u64, state: detector::Ratio, watch: LimitWatch) {
+        if let Some(r) = self.ratios.iter_mut().find(|r| r.model.id == id) {
+            r.model.ratio = state;
+            r.model.watch = watch;
+            r.incidents = Incidents::begin(&state.recent, state.incidents);
+            r.limit_incidents = Incidents::begin(&watch.recent, watch.incidents);
+        }
+    }
+
+    /// The models of the ratios, in the order of their places.
+    pub fn ratio_models(&self) -> [RatioModel; RATIOS] {
+        let mut models = [RatioModel::NONE; RATIOS];
+        for (model, r) in models.iter_mut().zip(&self.ratios) {
+            *model = r.model;
+        }
+        models
+    }
+
     fn place(&mut self, key: &[u8]) -> usize {
         if let Some(i) = self.index.get(key) {
             return *i;
         }
         let i = self.series.len();
         let (direction, limits) = self.monitor.rule(self.rules, key);
+        let member = ratio::membership(self.rules, &self.monitor.label(key));
         self.series.push(FoldSeries {
             key: key.to_vec(),
             series: Series::new(),
@@ -170,6 +217,7 @@ impl<'a> Fold<'a> {
             born: NEVER,
             incidents: Incidents::default(),
             limit_incidents: Incidents::default(),
+            member,
             open: (0, 0),
         });
         self.index.insert(key.to_vec(), i);
@@ -241,8 +289,7 @@ impl<'a> Fold<'a> {
             let mut before = self.ground.total;
             before.advance(at, pace);
             show(Shown {
-                series: None,
-                before: &before,
+                subject: Subject::Total(&before),
                 observed: 0.0,
                 judgement: before.judge(0.0),
                 at,
@@ -271,8 +318,7 @@ impl<'a> Fold<'a> {
         if let (Some(mut before), Some(judgement)) = (total_before, sealing.total) {
             before.advance(at, pace);
             show(Shown {
-                series: None,
-                before: &before,
+                subject: Subject::Total(&before),
                 observed: sum.max(0) as f64,
                 judgement,
                 at,
@@ -280,12 +326,14 @@ impl<'a> Fold<'a> {
         }
         self.total_incidents
             .follow(&self.ground.total.recent, self.ground.total.incidents);
+        let mut shares = ratio::Sums::default();
         for s in &mut self.series {
             let (sum, rows) = if present {
                 std::mem::take(&mut s.open)
             } else {
                 (0, 0)
             };
+            shares.add(s.member, sum);
             let mut before = if s.born == NEVER {
                 self.ground.blank
             } else {
@@ -308,8 +356,7 @@ impl<'a> Fold<'a> {
             if showing {
                 before.advance(at, pace);
                 show(Shown {
-                    series: Some(s),
-                    before: &before,
+                    subject: Subject::Series(s, &before),
                     observed: x,
                     judgement,
                     at,
@@ -318,6 +365,7 @@ impl<'a> Fold<'a> {
         }
         self.ground.close(at, &sealing, pace);
         if sealing.counted {
+            self.fold_ratios(&shares, at, showing, show);
             let born = || self.series.iter().filter(|s| s.born != NEVER);
             let volume = self.ground.carry(born().map(|s| s.series.part()).sum());
             for s in self.series.iter_mut().filter(|s| s.born != NEVER) {
@@ -328,5 +376,32 @@ impl<'a> Fold<'a> {
             self.touched.clear();
         }
         self.sealed = bucket;
+    }
+
+    fn fold_ratios(
+        &mut self,
+        shares: &ratio::Sums,
+        at: Moment,
+        showing: bool,
+        show: &mut dyn FnMut(Shown),
+    ) {
+        for (place, r) in self.ratios.iter_mut().enumerate() {
+            let mut before = r.model.ratio;
+            let Some(read) = shares.read(place, &mut r.model, at.bucket) else {
+                continue;
+            };
+            let (ratio, watch) = (&r.model.ratio, &r.model.watch);
+            r.incidents.follow(&ratio.recent, ratio.incidents);
+            r.limit_incidents.follow(&watch.recent, watch.incidents);
+            if showing {
+                before.advance(at.bucket);
+                show(Shown {
+                    subject: Subject::Ratio(r, &before, read.whole),
+                    observed: read.share,
+                    judgement: read.judgement,
+                    at,
+                });
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ mod monitor;
 mod overlay;
 mod plan;
 mod quiet;
+mod ratio;
 mod reconcile;
 mod round;
 mod settings;

@@ -2,6 +2,7 @@
 
 use crate::calendar::Calendar;
 use crate::key;
+use crate::ratio;
 use crate::shared::{Direction, RING};
 
 /// Id of the shipped monitor.
@@ -28,6 +29,8 @@ pub struct Rule {
     pub series: String,
     pub direction: Option<Direction>,
     pub limits: detector::Limits,
+    /// What the ratio of this name is, where the rule is about one.
+    pub ratio: Option<ratio::Definition>,
 }
 
 /// Where sealing may go.
@@ -94,7 +97,9 @@ impl Monitor {
             None
         } else {
             let label = self.label(series_key);
-            rules.iter().find(|r| r.series == label)
+            rules
+                .iter()
+                .find(|r| r.series == label && r.ratio.is_none())
         };
         (
             own.and_then(|r| r.direction)

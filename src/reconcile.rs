@@ -1,14 +1,14 @@
 //! Reconciling: what the fold wants against what `alerts` records, and the difference appended.
 //! Level-triggered: doing it twice adds nothing.
 
-use detector::{reason, score, Incident, ReasonInput, Verdict};
+use detector::{reason, reason_of_share, score, Incident, ReasonInput, Verdict};
 use pgrx::datum::datetime_support::ToIsoString;
 use serde_json::{json, Map, Value};
 
-use crate::fold::Fold;
+use crate::fold::{Fold, FoldRatio};
 use crate::key;
 use crate::monitor::{total_direction, Monitor, Rule};
-use crate::shared::Direction;
+use crate::shared::{Direction, RatioModel};
 use crate::store::{self, Alert, Figures, Recorded};
 
 /// By how many buckets late rows may move the start of an incident that is recorded already.
@@ -19,9 +19,23 @@ const SHIFT: i64 = 5;
 pub struct Wanted {
     pub series: String,
     pub labels: Value,
+    /// Its figures are shares of a whole, not counts.
+    pub share: bool,
     pub incident: Incident,
     /// Its direction may not alert: it is followed where it is recorded already, and never opened.
     pub muted: bool,
+}
+
+impl Wanted {
+    /// What it is about, in words.
+    pub fn reason(&self, m: &Monitor) -> String {
+        let say = if self.share { reason_of_share } else { reason };
+        say(
+            &self.series,
+            &ReasonInput::from(&self.incident),
+            m.calendar.pace(),
+        )
+    }
 }
 
 /// What a reconciliation is about.
@@ -55,6 +69,7 @@ pub fn wanted_total(rules: &[Rule], incidents: &[Incident]) -> Vec<Wanted> {
         .map(|i| Wanted {
             series: key::TOTAL.into(),
             labels: Value::Object(Map::new()),
+            share: false,
             incident: *i,
             muted: !total_alerts(rules, i),
         })
@@ -74,6 +89,31 @@ pub fn wanted_series(
     let wanted = |i: &Incident, muted| Wanted {
         series: series.clone(),
         labels: labels.clone(),
+        share: false,
+        incident: *i,
+        muted,
+    };
+    let mut list: Vec<Wanted> = by_limits.iter().map(|i| wanted(i, false)).collect();
+    list.extend(
+        by_statistics
+            .iter()
+            .map(|i| wanted(i, !direction.allows(i.direction))),
+    );
+    merge(list)
+}
+
+/// Incidents of a ratio, as [`wanted_series`] has those of a series.
+pub fn wanted_ratio(
+    name: &str,
+    model: &RatioModel,
+    by_statistics: &[Incident],
+    by_limits: &[Incident],
+) -> Vec<Wanted> {
+    let direction = Direction::from_u8(model.direction);
+    let wanted = |i: &Incident, muted| Wanted {
+        series: name.to_string(),
+        labels: json!({ "ratio": name }),
+        share: true,
         incident: *i,
         muted,
     };
@@ -125,6 +165,20 @@ pub fn wanted_of_fold(m: &Monitor, rules: &[Rule], fold: &Fold) -> Vec<Wanted> {
             s.direction,
             &s.incidents.list,
             &s.limit_incidents.list,
+        ));
+    }
+    for FoldRatio {
+        name,
+        model,
+        incidents,
+        limit_incidents,
+    } in &fold.ratios
+    {
+        list.extend(wanted_ratio(
+            name,
+            model,
+            &incidents.list,
+            &limit_incidents.list,
         ));
     }
     list.sort_by_key(|w| w.incident.opened);
@@ -319,7 +373,7 @@ fn append(m: &Monitor, w: &Wanted, incident: Option<i64>, event: &str, scope: &S
     } else {
         (i.peak_observed, i.peak_expected, i.peak_surprise)
     };
-    let why = reason(&w.series, &ReasonInput::from(i), m.calendar.pace());
+    let why = w.reason(m);
     let text = match event {
         "resolved" if i.is_accepted() => {
             format!(
@@ -327,7 +381,7 @@ fn append(m: &Monitor, w: &Wanted, incident: Option<i64>, event: &str, scope: &S
                 w.series
             )
         }
-        "resolved" if i.is_silence() => format!("{} is back after silence", w.series),
+        "resolved" if i.is_silence() && !w.share => format!("{} is back after silence", w.series),
         "resolved" => format!(
             "{} is back to normal after {} anomalous {}",
             w.series,

@@ -9,9 +9,10 @@ use crate::calendar::{self, DAY_US};
 use crate::fold::Fold;
 use crate::monitor::{follows_clock, open_for, Frontier, Monitor, Rule};
 use crate::quiet;
+use crate::ratio;
 use crate::reconcile::{self, Scope, Wanted};
 use crate::shared::{
-    Cell, Direction, LoadedModel, LoadedSeries, Seat, Seen, Segment, LIVE, NEVER, RING,
+    Cell, Direction, LoadedModel, LoadedSeries, RatioModel, Seat, Seen, Segment, LIVE, NEVER, RING,
 };
 use crate::{settings, store};
 
@@ -277,6 +278,8 @@ pub fn load(place: &Place) -> Option<Loaded> {
         sealed: fold.sealed,
         newest,
         ground: fold.ground,
+        ratios: fold.ratio_models(),
+        ratios_version: rules_version,
         series,
     };
     place
@@ -292,6 +295,9 @@ pub fn load(place: &Place) -> Option<Loaded> {
 fn resume_shared(place: &Place, fold: &mut Fold, sealed: i64) {
     let held = place.segment.read(place.cell);
     fold.resume(held.model().ground, sealed);
+    for r in held.model().ratios.iter().filter(|r| r.id != 0) {
+        fold.resume_ratio(r.id, r.ratio, r.watch);
+    }
     for (n, slot) in place.segment.slots_of(place.cell) {
         let s = held.slot(n);
         if s.born != NEVER {
@@ -301,15 +307,38 @@ fn resume_shared(place: &Place, fold: &mut Fold, sealed: i64) {
 }
 
 /// Goes on from the newest stored snapshot that is not later than a bucket.
+///
+/// One that lacks a ratio is older than its definition, and only taken where the rows behind it are gone.
 pub fn resume_stored(m: &Monitor, fold: &mut Fold, before: i64) {
-    let Some(snapshot) = store::snapshot(m, before) else {
+    let Some(mut snapshot) = store::snapshot(m, before) else {
         return;
     };
+    let has = |snapshot: &store::Snapshot, id| {
+        let stored = |(key, _): &(Vec<u8>, _)| ratio::of_stored_key(key) == Some(id);
+        snapshot.states.iter().any(stored)
+    };
+    if fold.ratios.iter().any(|r| !has(&snapshot, r.model.id)) {
+        let oldest = store::oldest_after(m, i64::MIN / 4).unwrap_or(i64::MAX);
+        if snapshot.bucket >= oldest {
+            match store::snapshot(m, oldest.saturating_sub(1)) {
+                Some(earlier) => snapshot = earlier,
+                None => return,
+            }
+        }
+    }
+    let mut ratios = Vec::new();
     let mut ground = None;
     let mut states = Vec::new();
     for (key, state) in snapshot.states {
         if key.is_empty() {
             ground = Ground::decode(&state).ok();
+            continue;
+        }
+        if let Some(id) = ratio::of_stored_key(&key) {
+            match ratio::decode(&state) {
+                Some((state, watch)) => ratios.push((id, state, watch)),
+                None => return,
+            }
             continue;
         }
         match decode_series(&state) {
@@ -319,6 +348,9 @@ pub fn resume_stored(m: &Monitor, fold: &mut Fold, before: i64) {
     }
     let Some(ground) = ground else { return };
     fold.resume(ground, snapshot.bucket);
+    for (id, state, watch) in ratios {
+        fold.resume_ratio(id, state, watch);
+    }
     for (key, (series, watch, born)) in states {
         fold.resume_series(key, series, watch, born);
     }
@@ -342,8 +374,15 @@ fn decode_series(bytes: &[u8]) -> Option<(Series, LimitWatch, i64)> {
     Some((series, watch, born))
 }
 
+fn ratio_states<'a>(
+    models: impl Iterator<Item = &'a RatioModel> + 'a,
+) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + 'a {
+    models.map(|r| (ratio::stored_key(r.id), ratio::encode(r)))
+}
+
 fn capture(fold: &Fold) -> store::Snapshot {
     let mut states = vec![(Vec::new(), fold.ground.encode())];
+    states.extend(ratio_states(fold.ratios.iter().map(|r| &r.model)));
     states.extend(
         fold.series
             .iter()
@@ -363,6 +402,9 @@ pub fn capture_shared(place: &Place) -> Option<store::Snapshot> {
         return None;
     }
     let mut states = vec![(Vec::new(), held.model().ground.encode())];
+    states.extend(ratio_states(
+        held.model().ratios.iter().filter(|r| r.id != 0),
+    ));
     for (n, slot) in place.segment.slots_of(place.cell) {
         let s = held.slot(n);
         if s.born != NEVER {
@@ -417,11 +459,45 @@ pub fn apply_rules(place: &Place, rules: &[Rule], version: u64) {
         if s.rules_version < version {
             s.direction = direction as u8;
             s.limits = limits;
+            s.member = ratio::membership(rules, &place.monitor.label(slot.key()));
             s.rules_version = version;
             slot.changed.store(1, Ordering::Release);
         }
     }
+    for known in ratio::models(rules) {
+        let held = held.model();
+        if let Some(r) = held.ratios.iter_mut().find(|r| r.id == known.id) {
+            r.direction = known.direction;
+            r.limits = known.limits;
+        }
+    }
     place.cell.version.fetch_add(1, Ordering::AcqRel);
+}
+
+/// Whether the shared ratios are others than the rules define: then the monitor has to be folded again.
+pub fn ratios_are_stale(place: &Place, rules: &[Rule]) -> bool {
+    let held = place.segment.read(place.cell);
+    let ids = |models: &[RatioModel]| models.iter().map(|r| r.id).collect::<Vec<_>>();
+    ids(&held.model().ratios) != ids(&ratio::models(rules))
+}
+
+/// Marks a monitor dirty whose ratios were defined anew: from its first row where one has come, from the next bucket
+/// on where one is gone.
+pub fn define_ratios(place: &Place, rules: &[Rule]) {
+    let (known, sealed) = {
+        let held = place.segment.read(place.cell);
+        let ids = held.model().ratios.map(|r| r.id);
+        (ids, held.model().sealed)
+    };
+    let is_new = ratio::models(rules)
+        .iter()
+        .any(|r| r.id != 0 && !known.contains(&r.id));
+    let from = if is_new {
+        store::oldest_after(place.monitor, i64::MIN / 4).unwrap_or(i64::MIN)
+    } else {
+        sealed.saturating_add(1)
+    };
+    place.cell.mark_dirty(from);
 }
 
 /// Whether a slot does not know the rules of today.
@@ -442,6 +518,8 @@ pub struct Changes {
     /// Slots and their new signatures, to be stored once the record is committed.
     signatures: Vec<(u32, u64)>,
     total: Option<u64>,
+    /// Places of ratios, and theirs.
+    ratios: Vec<(usize, u64)>,
 }
 
 impl Changes {
@@ -458,6 +536,9 @@ impl Changes {
         }
         if let Some(t) = self.total {
             place.cell.reconciled_total.store(t, Ordering::Release);
+        }
+        for (n, signature) in &self.ratios {
+            place.cell.reconciled_ratios[*n].store(*signature, Ordering::Release);
         }
     }
 }
@@ -489,6 +570,25 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
         changes.series.push(crate::key::TOTAL.into());
         changes.wanted.extend(wanted);
         changes.total = Some(signature);
+    }
+    for (n, rule, definition) in ratio::defined(rules) {
+        let r = place.segment.read(place.cell).model().ratios[n];
+        if r.id != definition.id(&rule.series) {
+            continue;
+        }
+        let wanted = reconcile::wanted_ratio(
+            &rule.series,
+            &r,
+            &reconcile::remembered(&r.ratio.recent, r.ratio.incidents),
+            &reconcile::remembered(&r.watch.recent, r.watch.incidents),
+        );
+        let signature = reconcile::signature(&wanted);
+        let known = place.cell.reconciled_ratios[n].load(Ordering::Acquire);
+        if signature != known && !(known == 0 && wanted.iter().all(|w| w.muted)) {
+            changes.series.push(rule.series.clone());
+            changes.wanted.extend(wanted);
+            changes.ratios.push((n, signature));
+        }
     }
     for (n, slot) in place.segment.slots_of(place.cell) {
         if slot.changed.swap(0, Ordering::AcqRel) == 0 {

@@ -15,6 +15,7 @@ use crate::fault;
 use crate::key;
 use crate::monitor::{Monitor, Rule, SHIPPED, SHIPPED_NAME};
 use crate::plan::MOST;
+use crate::ratio;
 use crate::shared::Direction;
 
 /// Groups fetched at a time.
@@ -252,8 +253,9 @@ pub fn monitor_by_name(name: &str) -> Monitor {
 /// The rules of a monitor.
 pub fn rules(monitor: &str) -> Vec<Rule> {
     let sql = format!(
-        "SELECT series, direction, warn_above, critical_above, warn_below, critical_below \
-         FROM {}.rules WHERE monitor = $1",
+        "SELECT series, direction, warn_above, critical_above, warn_below, critical_below, \
+                numerator, denominator, min_volume \
+         FROM {}.rules WHERE monitor = $1 ORDER BY series",
         schema()
     );
     all(&sql, &[monitor.into()], |r| {
@@ -267,6 +269,11 @@ pub fn rules(monitor: &str) -> Vec<Rule> {
                 warn_below: limit(5),
                 critical_below: limit(6),
             },
+            ratio: get::<Vec<String>>(r, 7).map(|numerator| ratio::Definition {
+                numerator,
+                denominator: get(r, 8).unwrap_or_default(),
+                min_volume: get(r, 9).unwrap_or(1.0),
+            }),
         })
     })
 }

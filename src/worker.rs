@@ -466,6 +466,9 @@ fn read(
 /// One round of one monitor. Gives whether it wants another look at once; None: it failed.
 fn one(place: &Place, rules: &[Rule], rules_version: u64) -> Option<bool> {
     let mut again = false;
+    if round::ratios_are_stale(place, rules) && place.cell.state.load(Ordering::Acquire) == LIVE {
+        transaction(|| round::define_ratios(place, rules))?;
+    }
     if place.needs_load() {
         let loaded = transaction(|| {
             // Somebody else may be at it: one load at a time.

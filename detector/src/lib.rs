@@ -78,7 +78,7 @@ pub use judgement::{Channel, Judgement, Verdict};
 pub use limit::{LimitWatch, Limits};
 pub use moment::{Moment, Pace};
 pub use ratio::Ratio;
-pub use reason::{reason, ReasonInput};
+pub use reason::{reason, reason_of_share, ReasonInput};
 pub use score::score;
 pub use series::{Series, LARGEST};
 pub use snapshot::StateError;

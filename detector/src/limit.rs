@@ -97,6 +97,18 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// The bounds narrowed to the shares that break no limit. (Shares are no whole numbers: a limit itself is outside.)
+    pub fn narrow_share(&self, bounds: Bounds) -> Bounds {
+        let top = self.warn_above.min(self.critical_above).next_down();
+        let bottom = self.warn_below.max(self.critical_below).next_up();
+        Bounds {
+            lower: bounds.lower.max(bottom),
+            upper: bounds.upper.min(top),
+        }
+    }
+}
+
 /// The incidents of the fixed limits: one opens at the first reading that breaks a limit, and is
 /// resolved after five readings in a row that do not.
 #[repr(C)]

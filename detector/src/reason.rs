@@ -110,13 +110,7 @@ pub fn reason(series: &str, input: &ReasonInput, pace: Pace) -> String {
     let time = span_of_time(input.span, width);
     match input.channel {
         Channel::Limit => {
-            let place = if input.observed == input.span_expected {
-                "at"
-            } else if input.direction < 0 {
-                "below"
-            } else {
-                "above"
-            };
+            let place = place(input);
             format!(
                 "{series} {} in {}, {place} the limit {} (expected {})",
                 count(input.observed),
@@ -143,6 +137,49 @@ pub fn reason(series: &str, input: &ReasonInput, pace: Pace) -> String {
             range(input.lower, input.upper),
             percent(input.observed, input.expected),
         ),
+    }
+}
+
+/// The same of a [ratio](crate::ratio), whose figures are shares of 1:
+///
+/// - the bucket: `denial rate 31.0 % in the minute, expected 12.1 % (8.0 % to 17.2 %)`
+/// - several: `denial rate 20.2 % in 5 minutes, expected 12.1 %`
+/// - a fixed limit: `denial rate 31.0 % in the minute, above the limit 30.0 % (expected 12.1 %)`
+pub fn reason_of_share(series: &str, input: &ReasonInput, pace: Pace) -> String {
+    let width = pace.width();
+    let share = |x: f64| format!("{:.1} %", 100.0 * x);
+    let (observed, expected) = (share(input.observed), share(input.expected));
+    match input.channel {
+        Channel::Limit => {
+            let place = place(input);
+            let (time, limit) = (span_of_time(1, width), share(input.span_expected));
+            format!(
+                "{series} {observed} in {time}, {place} the limit {limit} (expected {expected})"
+            )
+        }
+        _ if input.span > 1 => format!(
+            "{series} {} in {}, expected {}",
+            share(input.span_observed),
+            span_of_time(input.span, width),
+            share(input.span_expected)
+        ),
+        _ => format!(
+            "{series} {observed} in {}, expected {expected} ({} to {})",
+            span_of_time(1, width),
+            share(input.lower),
+            share(input.upper.min(1.0))
+        ),
+    }
+}
+
+/// Where a reading lies that breaks a fixed limit.
+fn place(input: &ReasonInput) -> &'static str {
+    if input.observed == input.span_expected {
+        "at"
+    } else if input.direction < 0 {
+        "below"
+    } else {
+        "above"
     }
 }
 

@@ -1,6 +1,6 @@
 //! `backtest_monitor`.
 
-use detector::{reason, score, ReasonInput};
+use detector::score;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
@@ -73,7 +73,7 @@ fn read_backtest(
                 i.peak_expected,
                 score(i.peak_surprise) as f32,
                 i.buckets as i32,
-                reason(&w.series, &ReasonInput::from(&i), cal.pace()),
+                w.reason(&m),
             )
         })
         .collect();

@@ -63,7 +63,9 @@ fn read_chart(
         }
     };
     let fold = fold_stretch(&m, &rules, &s, &mut show);
-    let known = series == key::TOTAL || fold.series.iter().any(|f| m.label(&f.key) == series);
+    let known = series == key::TOTAL
+        || fold.series.iter().any(|f| m.label(&f.key) == series)
+        || fold.ratios.iter().any(|r| r.name == series);
     if !known {
         raise(
             PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,

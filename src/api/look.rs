@@ -1,20 +1,22 @@
 //! How a reading of a fold is shown: its name, verdict, bounds and reason; and which buckets a call is about.
 
-use detector::{reason, Bounds, Judgement, Limits, ReasonInput, Verdict};
+use detector::{
+    reason, reason_of_share, Bounds, Judgement, Limits, Pace, ReasonInput, Series, Verdict,
+};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 
 use super::refuse_null;
 use crate::fault::raise;
-use crate::fold::{Fold, Shown};
+use crate::fold::{Fold, FoldRatio, Shown, Subject};
 use crate::monitor::{follows_clock, total_direction, Monitor, Rule};
 use crate::overlay::opinion;
 use crate::shared::Direction;
 use crate::{calendar, key, round, settings, store};
 
-/// The bounds that belong to a verdict: a side that may not alert is open.
-fn bounds(stat: Bounds, limits: &Limits, direction: Direction) -> Bounds {
-    let open = Bounds {
+/// The bounds of a side that may not alert are open.
+fn opened(stat: Bounds, direction: Direction) -> Bounds {
+    Bounds {
         lower: if direction.allows(-1) {
             stat.lower
         } else {
@@ -25,8 +27,12 @@ fn bounds(stat: Bounds, limits: &Limits, direction: Direction) -> Bounds {
         } else {
             f64::INFINITY
         },
-    };
-    limits.narrow(open)
+    }
+}
+
+/// The bounds that belong to a verdict.
+fn bounds(stat: Bounds, limits: &Limits, direction: Direction) -> Bounds {
+    limits.narrow(opened(stat, direction))
 }
 
 /// How a series is looked at: its name and rule.
@@ -34,7 +40,7 @@ pub(super) struct Eye<'a> {
     pub(super) label: &'a str,
     pub(super) limits: Limits,
     pub(super) direction: Direction,
-    pub(super) pace: detector::Pace,
+    pub(super) pace: Pace,
 }
 
 /// A reading as the reading functions show it.
@@ -46,13 +52,7 @@ pub(super) struct Scored {
 }
 
 impl Eye<'_> {
-    pub(super) fn look(
-        &self,
-        before: &detector::Series,
-        j: &Judgement,
-        x: f64,
-        complete: bool,
-    ) -> Scored {
+    pub(super) fn look(&self, before: &Series, j: &Judgement, x: f64, complete: bool) -> Scored {
         let o = opinion(j, &self.limits, self.direction, x, complete);
         if j.learning {
             let seen = before.readings().min(30);
@@ -87,6 +87,48 @@ impl Eye<'_> {
     }
 }
 
+/// A bucket of a ratio: judged once it is complete, since part and whole may both grow until then.
+fn look_at_ratio(
+    r: &FoldRatio,
+    before: &detector::Ratio,
+    whole: f64,
+    shown: &Shown,
+    complete: bool,
+    pace: Pace,
+) -> Scored {
+    let (j, x) = (&shown.judgement, shown.observed);
+    let limits = &r.model.limits;
+    let direction = Direction::from_u8(r.model.direction);
+    let broken = limits.broken(x).filter(|_| complete);
+    let mut verdict = j.verdict();
+    if !complete || !direction.allows(j.direction) {
+        verdict = verdict.min(Verdict::Normal);
+    }
+    let by_limit = broken.filter(|b| b.verdict > verdict);
+    if let Some(b) = by_limit {
+        verdict = b.verdict;
+    }
+    let stat = before.bounds(whole, r.model.min_volume);
+    let reason = if let Some(b) = by_limit {
+        let input = ReasonInput::of_limit(x, j.expected, &b);
+        Some(reason_of_share(&r.name, &input, pace))
+    } else if j.learning {
+        let seen = before.readings().min(30);
+        Some(format!(
+            "learning: {seen} of 30 buckets seen, or too little in them"
+        ))
+    } else {
+        (verdict >= Verdict::Warning)
+            .then(|| reason_of_share(&r.name, &ReasonInput::from((j, stat, x)), pace))
+    };
+    Scored {
+        verdict,
+        score: if complete { j.score() } else { 0.0 },
+        bounds: (!j.learning).then(|| limits.narrow_share(opened(stat, direction))),
+        reason,
+    }
+}
+
 /// A reading of a fold, under the name and the rule of its series.
 pub(super) struct Seen {
     pub(super) label: String,
@@ -95,9 +137,11 @@ pub(super) struct Seen {
 
 /// The name of the series that is shown. To be compared before `Seen::new`: its bounds are what costs.
 pub(super) fn label_of(m: &Monitor, shown: &Shown) -> String {
-    shown
-        .series
-        .map_or(key::TOTAL.to_string(), |f| m.label(&f.key))
+    match shown.subject {
+        Subject::Total(_) => key::TOTAL.to_string(),
+        Subject::Series(f, _) => m.label(&f.key),
+        Subject::Ratio(r, ..) => r.name.clone(),
+    }
 }
 
 /// Whether no row of a bucket is waited for any more.
@@ -111,13 +155,18 @@ impl Seen {
         let label = label_of(m, shown);
         let ruled = total_direction(rules);
         // The total speaks for silence only, unless a rule says otherwise.
-        let (limits, direction, counts) = match shown.series {
-            Some(f) => (f.limits, f.direction, complete),
-            None => (
+        let (before, limits, direction, counts) = match shown.subject {
+            Subject::Series(f, before) => (before, f.limits, f.direction, complete),
+            Subject::Total(before) => (
+                before,
                 Limits::NONE,
                 ruled.unwrap_or(Direction::Low),
                 complete && (shown.observed == 0.0 || ruled.is_some()),
             ),
+            Subject::Ratio(r, before, whole) => {
+                let out = look_at_ratio(r, before, whole, shown, complete, m.calendar.pace());
+                return Seen { label, out };
+            }
         };
         let eye = Eye {
             label: &label,
@@ -125,8 +174,8 @@ impl Seen {
             direction,
             pace: m.calendar.pace(),
         };
-        let mut out = eye.look(shown.before, &shown.judgement, shown.observed, counts);
-        if shown.series.is_none() && ruled.is_none() {
+        let mut out = eye.look(before, &shown.judgement, shown.observed, counts);
+        if matches!(shown.subject, Subject::Total(_)) && ruled.is_none() {
             out.bounds = out.bounds.map(|b| Bounds {
                 lower: b.lower.min(1.0),
                 upper: b.upper,

@@ -86,6 +86,12 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
     h.unplaced.store(unplaced as u32, Ordering::Release);
     let mut loads = Vec::new();
     for place in &places {
+        if place.cell.state.load(Ordering::Acquire) == shared::LIVE {
+            let (rules, _) = round::rules_of(place);
+            if round::ratios_are_stale(place, &rules) {
+                round::define_ratios(place, &rules);
+            }
+        }
         // SAFETY: reads the transaction state. A load needs a transaction that has not written.
         let clean = unsafe { pg_sys::GetTopTransactionIdIfAny() } == pg_sys::InvalidTransactionId;
         if place.needs_load() && clean {

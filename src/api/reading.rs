@@ -7,7 +7,7 @@ use pgrx::JsonB;
 
 use super::look::{asked_stretch, fold_stretch, is_complete, label_of, Seen};
 use super::{may_write, refuse_null, segment, verdict_name};
-use crate::fold::Shown;
+use crate::fold::{Shown, Subject};
 use crate::monitor::Monitor;
 use crate::reconcile::{self, Scope};
 use crate::{calendar, key, quiet, settings, store};
@@ -75,9 +75,10 @@ fn read_series(
             return;
         }
         let seen = Seen::new(&m, &rules, &shown, lateness, now);
-        let labels = match shown.series {
-            Some(f) => key::labels(&f.key, &m.series_columns),
-            None => serde_json::json!({}),
+        let labels = match shown.subject {
+            Subject::Total(_) => serde_json::json!({}),
+            Subject::Series(f, _) => key::labels(&f.key, &m.series_columns),
+            Subject::Ratio(r, ..) => serde_json::json!({ "ratio": r.name }),
         };
         rows.push((
             m.name.clone(),

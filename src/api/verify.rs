@@ -49,6 +49,7 @@ fn verify_models(
     let held = place.segment.read(place.cell);
     let sealed = held.model().sealed;
     let ground = held.model().ground;
+    let ratios = held.model().ratios;
     let shared: Vec<_> = place
         .segment
         .slots_of(place.cell)
@@ -117,6 +118,17 @@ fn verify_models(
                 ));
             }
         }
+    }
+    for f in &fold.ratios {
+        let held = ratios.iter().find(|r| r.id == f.model.id);
+        let (same, text) = match held {
+            None => (false, "not in shared memory".to_string()),
+            Some(r) => (
+                r.ratio.encode() == f.model.ratio.encode(),
+                detail(r.ratio.readings(), f.model.ratio.readings()),
+            ),
+        };
+        out.push((f.name.clone(), at, same, text));
     }
     for f in &fold.series {
         if f.born != NEVER && !shared.iter().any(|(k, _, _)| *k == f.key) {

@@ -4,19 +4,22 @@
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use detector::{Ground, LimitWatch, Limits, Series};
+use detector::{Ground, LimitWatch, Limits, Ratio, Series};
 use pgrx::pg_sys;
 
 use crate::key::MAX_KEY;
+use crate::ratio::Membership;
 
 /// Says "this is ours"; written last by the creator.
 pub const MAGIC: u64 = 0x636c_6f75_6477_6d31;
 /// Changes with every change of this file or of a state of the detector.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 /// Unsealed buckets a series can hold. Lateness and a lagging worker have to fit in.
 pub const RING: usize = 32;
 /// Monitors of one database.
 pub const MONITORS: usize = 64;
+/// Ratios of one monitor.
+pub const RATIOS: usize = 8;
 /// Deltas that can wait while a monitor is being loaded.
 pub const QUEUE: usize = 8192;
 /// Prepared transactions whose outcome is waited for.
@@ -181,7 +184,23 @@ pub struct Model {
     pub sealed: i64,
     /// Total, blank and presence.
     pub ground: Ground,
+    pub ratios: [RatioModel; RATIOS],
+    /// The rules that defined `ratios`: a series that does not know them yet has to be told before it is sealed.
+    pub ratios_version: u64,
     pub seen: LoadSnapshot,
+}
+
+/// The model of one ratio and its rule.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct RatioModel {
+    /// Number of its definition; 0: none.
+    pub id: u64,
+    pub min_volume: f64,
+    pub ratio: Ratio,
+    pub watch: LimitWatch,
+    pub limits: Limits,
+    pub direction: u8,
 }
 
 /// One monitor.
@@ -217,6 +236,8 @@ pub struct Cell {
     pub sealed_hint: AtomicI64,
     /// Signature of the total's state that `alerts` was last brought up to.
     pub reconciled_total: AtomicU64,
+    /// The same of each ratio.
+    pub reconciled_ratios: [AtomicU64; RATIOS],
     /// First slot of the monitor's list, plus one.
     pub first_slot: AtomicU32,
     pub rows: [AtomicI64; RING],
@@ -234,6 +255,8 @@ pub struct SlotModel {
     /// Bucket of the first row; NEVER before it is sealed.
     pub born: i64,
     pub direction: u8,
+    /// The ratios it is part of.
+    pub member: Membership,
     pub rules_version: u64,
 }
 
@@ -292,12 +315,17 @@ impl Cell {
         }
         self.follows_clock.store(0, Ordering::Release);
         self.reconciled_total.store(0, Ordering::Release);
+        for r in &self.reconciled_ratios {
+            r.store(0, Ordering::Release);
+        }
         self.first_slot.store(0, Ordering::Release);
         for r in self.rows.iter().chain(&self.sums) {
             r.store(0, Ordering::Release);
         }
         model.sealed = i64::MIN;
         model.ground = Ground::new();
+        model.ratios = [RatioModel::NONE; RATIOS];
+        model.ratios_version = 0;
         model.seen.xmax = 0;
     }
 

@@ -36,6 +36,8 @@ pub struct LoadedModel {
     pub sealed: i64,
     pub newest: i64,
     pub ground: Ground,
+    pub ratios: [RatioModel; RATIOS],
+    pub ratios_version: u64,
     pub series: Vec<LoadedSeries>,
 }
 
@@ -121,6 +123,8 @@ impl Segment {
             m.sealed = loaded.sealed;
             cell.sealed_hint.store(loaded.sealed, Ordering::Release);
             m.ground = loaded.ground;
+            m.ratios = loaded.ratios;
+            m.ratios_version = loaded.ratios_version;
             m.seen.xmax = seen.xmax;
             m.seen.len = seen.in_progress.len() as u32;
             m.seen.in_progress[..seen.in_progress.len()].copy_from_slice(&seen.in_progress);

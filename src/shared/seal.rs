@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use detector::Part;
 
 use super::layout::*;
-use super::segment::Segment;
+use super::segment::{Segment, Writing};
 use crate::calendar::Calendar;
 use crate::fold::read_bucket;
+use crate::ratio;
 
 impl Segment {
     /// Seals buckets up to `target`, at most `most` of them. Gives how many were sealed.
@@ -45,16 +46,21 @@ impl Segment {
             cell.sealed_hint.store(target, Ordering::Release);
             return true;
         }
+        if !self.ratios_are_known(cell, &mut w) {
+            return false;
+        }
         let i = place(bucket);
         let pace = calendar.pace();
         let at = calendar.moment(bucket);
         let present = cell.rows[i].load(Ordering::Acquire) > 0;
         let sum = cell.sums[i].load(Ordering::Acquire);
         let sealing = w.model().ground.seal(at, present, sum.max(0) as f64, pace);
+        let mut shares = ratio::Sums::default();
         for (n, slot) in self.slots_of(cell) {
             let rows = slot.rows[i].swap(0, Ordering::AcqRel);
             let x = slot.sums[i].swap(0, Ordering::AcqRel);
             let (model, s) = w.parts(n);
+            shares.add(s.member, x);
             let read = read_bucket(
                 &mut s.series,
                 &mut s.born,
@@ -72,6 +78,11 @@ impl Segment {
         }
         w.model().ground.close(at, &sealing, pace);
         if sealing.counted {
+            for (place, model) in w.model().ratios.iter_mut().enumerate() {
+                if model.id != 0 {
+                    shares.read(place, model, bucket);
+                }
+            }
             let mut parts = Part::default();
             for (n, _) in self.slots_of(cell) {
                 let s = w.slot(n);
@@ -94,6 +105,16 @@ impl Segment {
         cell.version.fetch_add(1, Ordering::AcqRel);
         self.header().stats.sealed.fetch_add(1, Ordering::Relaxed);
         true
+    }
+
+    /// Whether every series knows which ratios it is part of: one that came since is told by the worker.
+    fn ratios_are_known(&self, cell: &Cell, w: &mut Writing) -> bool {
+        let model = w.model();
+        let version = model.ratios_version;
+        model.ratios.iter().all(|r| r.id == 0)
+            || self
+                .slots_of(cell)
+                .all(|(n, _)| w.slot(n).rules_version >= version)
     }
 
     fn ring_is_empty(&self, cell: &Cell) -> bool {

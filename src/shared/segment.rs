@@ -11,6 +11,7 @@ use detector::{LimitWatch, Limits, Series};
 use pgrx::pg_sys;
 
 use super::layout::*;
+use crate::ratio::Membership;
 use crate::{fault, key, monitor, settings};
 
 /// In place of a cell in slots that were given back.
@@ -534,6 +535,7 @@ impl Segment {
             limits: Limits::NONE,
             born: NEVER,
             direction: monitor::default_direction(id, key) as u8,
+            member: Membership::default(),
             rules_version: 0,
         };
         slot.next = owner.first_slot.load(Ordering::Acquire);
