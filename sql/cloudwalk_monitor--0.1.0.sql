@@ -15,7 +15,8 @@ BEGIN
     FROM pg_catalog.pg_class c
    WHERE c.relnamespace = '@extschema@'::pg_catalog.regnamespace
      AND c.relname IN ('transactions', 'alerts', 'incidents', 'monitors', 'watched', 'rules',
-                       'snapshots', 'unfolded', 'adopted', 'monitor_health', 'monitor_stats');
+                       'snapshots', 'unfolded', 'adopted', 'monitor_health', 'monitor_stats',
+                       'blind_spots');
   IF taken IS NOT NULL THEN
     RAISE EXCEPTION 'schema "%" has relations with names that cloudwalk_monitor needs', '@extschema@'
       USING ERRCODE = 'duplicate_table',
@@ -336,6 +337,14 @@ BEGIN
             DETAIL = 'The server writes it itself and runs no triggers on it.',
             HINT = 'Watch a table of your own.';
   END IF;
+  IF EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'cloudwalk_monitor'
+              WHERE d.refclassid = 'pg_extension'::regclass AND d.classid = 'pg_class'::regclass
+                AND d.objid = source AND d.deptype = 'e') THEN
+    RAISE EXCEPTION '"%" belongs to cloudwalk_monitor', source
+      USING ERRCODE = 'wrong_object_type',
+            DETAIL = 'transactions is always watched; the other tables are what watching writes.',
+            HINT = 'Watch a table of your own.';
+  END IF;
   IF EXISTS (SELECT FROM pg_class c WHERE c.oid = source AND c.relpersistence = 't') THEN
     RAISE EXCEPTION '"%" is a temporary table', source
       USING ERRCODE = 'wrong_object_type',
@@ -462,13 +471,19 @@ BEGIN
   -- Its schema by the name it has now.
   PERFORM set_config('search_path', format('pg_catalog, %s, pg_temp', e.extnamespace::regnamespace), true)
      FROM pg_extension e WHERE e.extname = 'cloudwalk_monitor';
+  IF monitor IS NULL OR series IS NULL THEN
+    RAISE EXCEPTION 'monitor and series must not be NULL'
+      USING ERRCODE = 'null_value_not_allowed',
+            DETAIL = 'A rule is for one series of one monitor.',
+            HINT = 'Example: SELECT set_rule(''transactions'', ''denied'', warn_above => 50);';
+  END IF;
   IF NOT EXISTS (SELECT FROM monitors m WHERE m.name = monitor) THEN
     RAISE EXCEPTION 'monitor "%" does not exist', monitor
       USING ERRCODE = 'undefined_object',
             DETAIL = 'A rule belongs to a series of a monitor.',
             HINT = 'See the view monitors.';
   END IF;
-  IF series IS NULL OR series = '' THEN
+  IF series = '' THEN
     RAISE EXCEPTION 'series must not be empty'
       USING ERRCODE = 'invalid_parameter_value',
             DETAIL = 'A rule is for one series.',
@@ -538,7 +553,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION set_rule(text, text, text, float8, float8, float8, float8, text[], text[], float8) IS
-  'Sets the rule of a series, replacing the one it had: which direction alerts, and fixed limits beside the statistics. With numerator and denominator, defines a ratio of that name, judged when a bucket is sealed; its limits are shares, 0 to 1. Writes rules; raises undefined_object, invalid_parameter_value, program_limit_exceeded. In force a moment after the commit, when the worker has read it.';
+  'Sets the rule of a series, replacing the one it had: which direction alerts, and fixed limits beside the statistics. With numerator and denominator, defines a ratio of that name, judged when a bucket is sealed; its limits are shares, 0 to 1. Writes rules; raises undefined_object, null_value_not_allowed, invalid_parameter_value, program_limit_exceeded. In force a moment after the commit, when the worker has read it.';
 
 CREATE FUNCTION drop_rule(monitor text, series text) RETURNS boolean
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
@@ -676,10 +691,17 @@ CREATE FUNCTION read_stats()
 RETURNS TABLE (scored bigint, late bigint, rejected bigint, errors bigint, refolds bigint, overflows bigint,
                sealed bigint, rounds bigint, round_ms float8, alerts bigint, series integer, series_capacity integer,
                worker_pid integer, last_round timestamptz, loading integer, dirty integer, monitors integer, worker_refused boolean, attached boolean,
-               unplaced integer, most_monitors integer)
+               unplaced integer, most_monitors integer, round_began timestamptz, due_at timestamptz, waits_for text, withheld bigint,
+               last_heartbeat timestamptz)
 LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'read_stats_wrapper';
 COMMENT ON FUNCTION read_stats() IS 'What monitor_stats and monitor_health are made of.';
+
+CREATE FUNCTION read_cells()
+RETURNS TABLE (monitor integer, newest timestamptz, learning boolean, follows_clock boolean, overflowed boolean)
+LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'read_cells_wrapper';
+COMMENT ON FUNCTION read_cells() IS 'What blind_spots and monitor_health know of each monitor that is watched live.';
 
 CREATE VIEW monitor_stats AS
 SELECT scored, late, rejected, errors, refolds, overflows, sealed, rounds, round_ms, alerts, series, series_capacity
@@ -698,39 +720,103 @@ COMMENT ON COLUMN monitor_stats.alerts IS 'Alerts recorded.';
 COMMENT ON COLUMN monitor_stats.series IS 'Series in shared memory.';
 COMMENT ON COLUMN monitor_stats.series_capacity IS 'How many fit in; see cloudwalk_monitor.shared_memory.';
 
+CREATE VIEW blind_spots AS
+WITH watching AS (
+  SELECT m.name AS monitor, m.relation, part, 'cloudwalk_monitor_' || part || CASE WHEN m.id > 0 THEN '_' || m.id ELSE '' END AS trigger
+    FROM monitors m, unnest('{judge,record,truncate}'::text[]) AS part
+   WHERE (m.id = 0 OR part <> 'judge') AND EXISTS (SELECT FROM pg_class c WHERE c.oid = m.relation)
+)
+SELECT m.name AS monitor, 'rows' AS what, 'its table was dropped' AS reason
+  FROM monitors m WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = m.relation)
+UNION ALL
+SELECT w.monitor, CASE w.part WHEN 'judge' THEN 'verdicts' ELSE 'rows' END, format('%s has no trigger %s', w.relation, w.trigger)
+  FROM watching w WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = w.relation AND t.tgname = w.trigger)
+UNION ALL
+SELECT w.monitor, CASE w.part WHEN 'judge' THEN 'verdicts' ELSE 'rows' END,
+       format(CASE t.tgenabled WHEN 'D' THEN 'trigger %s of %s is disabled'
+                               WHEN 'R' THEN 'trigger %s of %s fires for replicated rows only'
+                               ELSE 'trigger %s of %s is not ENABLE ALWAYS: rows that replication applies are passed over' END,
+              t.tgname, t.tgrelid::regclass)
+  FROM watching w JOIN pg_trigger t ON t.tgname = w.trigger AND t.tgenabled <> 'A'
+UNION ALL
+SELECT m.name, 'rows', format('rows written to its child table %s itself are passed over', i.inhrelid::regclass)
+  FROM monitors m JOIN pg_inherits i ON i.inhparent = m.relation JOIN pg_class c ON c.oid = i.inhrelid AND NOT c.relispartition
+UNION ALL
+SELECT '(all)', 'rows', 'cloudwalk_monitor.enabled is off in this session'
+ WHERE current_setting('cloudwalk_monitor.enabled', true) = 'off'
+UNION ALL
+SELECT m.name, 'rows', format('there is no room for it: %s are watched live at most', s.most_monitors)
+  FROM monitors m, read_stats() s
+ WHERE s.unplaced > 0 AND NOT EXISTS (SELECT FROM read_cells() c WHERE c.monitor = m.id)
+UNION ALL
+SELECT m.name, v.what, v.reason
+  FROM monitors m JOIN read_cells() c ON c.monitor = m.id,
+       LATERAL (VALUES ('series', 'there is no room for more series: those that came last are counted together as (other)', c.overflowed),
+                       ('silence', 'it has no row yet', c.newest IS NULL),
+                       ('silence', format('its newest row is of %s: the clock counts once rows come in time', c.newest),
+                        c.newest IS NOT NULL AND NOT c.follows_clock)) AS v (what, reason, holds)
+ WHERE v.holds;
+COMMENT ON VIEW blind_spots IS 'What cannot be seen, and why; no row: nothing that is known of.';
+COMMENT ON COLUMN blind_spots.monitor IS 'Name of the monitor; (all) for every one.';
+COMMENT ON COLUMN blind_spots.what IS 'rows: they are not counted; verdicts: rows are counted, and not judged; series: some are not told apart; silence: an end of rows is not noticed.';
+COMMENT ON COLUMN blind_spots.reason IS 'Why, in words.';
+
 CREATE VIEW monitor_health AS
-SELECT CASE WHEN NOT s.attached THEN 'no shared memory: nothing was inserted since the server started, or it could not be created'
-            WHEN s.worker_pid IS NULL AND s.worker_refused THEN 'no worker: max_worker_processes is used up; let pg_cron call run_monitor()'
-            WHEN s.worker_pid IS NULL THEN 'no worker yet: the next insert starts it'
+SELECT CASE WHEN pg_is_in_recovery() THEN 'standby: nothing is judged or recorded until it is promoted'
+            WHEN NOT s.attached THEN 'no shared memory: nothing was inserted since the server started, or it could not be created'
+            WHEN s.worker_pid IS NULL AND (s.last_round > clock_timestamp() - interval '3 minutes') IS NOT TRUE THEN
+                 CASE WHEN s.worker_refused THEN 'no worker: max_worker_processes is used up; let pg_cron call run_monitor()'
+                      ELSE 'no worker yet: the next insert starts it' END
+            WHEN l.lag > interval '2 seconds' AND s.waits_for = 'IPC: SyncRep'
+                 THEN 'the worker waits for a synchronous standby that does not answer: see synchronous_standby_names'
+            WHEN l.lag > interval '2 seconds' AND s.waits_for LIKE 'Lock: %'
+                 THEN 'the worker waits for another session''s transaction to end: see pg_locks'
             WHEN s.loading > 0 THEN 'loading the models from the tables'
             WHEN s.dirty > 0 THEN 'models wait to be folded again'
+            WHEN l.lag > interval '30 seconds' AND s.worker_pid IS NOT NULL THEN 'the worker is late: see lag and waits_for'
+            WHEN s.withheld > 0 THEN 'the notification queue has no room: alerts are recorded, and announced later; a session that listens is in a long transaction'
+            WHEN pg_notification_queue_usage() > 0.25
+                 THEN 'the notification queue fills: a session that listens is in a long transaction'
             WHEN s.unplaced > 0 THEN format('watched tables without room: %s (%s are watched live at most)', s.unplaced, s.most_monitors)
+            WHEN EXISTS (SELECT FROM blind_spots b WHERE b.what <> 'silence') THEN 'not everything is seen: see blind_spots'
             WHEN s.errors > 0 THEN 'scoring has failed since the server started: see the server log'
             ELSE 'ok' END                                     AS status,
        s.worker_pid IS NOT NULL                               AS worker_alive,
-       s.worker_pid, s.last_round,
-       s.monitors, s.loading, s.dirty, s.errors, s.series, s.series_capacity,
-       pg_notification_queue_usage()                          AS queue_usage
-  FROM read_stats() s;
-COMMENT ON VIEW monitor_health IS 'One row: is everything alive, and if not, why.';
-COMMENT ON COLUMN monitor_health.status IS 'ok, or what is wrong.';
+       s.worker_pid, s.last_round, l.lag, s.waits_for,
+       s.monitors, s.loading, s.dirty,
+       (SELECT count(*) FROM read_cells() c WHERE c.learning)::integer AS learning,
+       s.errors, s.series, s.series_capacity,
+       pg_notification_queue_usage()                          AS queue_usage,
+       s.withheld, s.last_heartbeat,
+       (SELECT count(*) FROM blind_spots)::integer            AS blind_spots
+  FROM read_stats() s,
+       LATERAL (SELECT greatest(clock_timestamp() - CASE WHEN s.worker_pid IS NULL THEN s.last_round ELSE s.due_at END,
+                                interval '0') AS lag) l;
+COMMENT ON VIEW monitor_health IS 'One row: is everything alive, and if not, why. To tell "quiet" from "dead" from outside, alarm when status is not ok, or when this cannot be read.';
+COMMENT ON COLUMN monitor_health.status IS 'ok, or what is wrong: the first that holds.';
 COMMENT ON COLUMN monitor_health.worker_alive IS 'Whether the worker runs.';
 COMMENT ON COLUMN monitor_health.worker_pid IS 'Its process.';
-COMMENT ON COLUMN monitor_health.last_round IS 'When it last looked.';
+COMMENT ON COLUMN monitor_health.last_round IS 'When a round was last finished, by the worker or by run_monitor().';
+COMMENT ON COLUMN monitor_health.lag IS 'For how long a round has been due that is not finished; without a worker, the age of the last.';
+COMMENT ON COLUMN monitor_health.waits_for IS 'What the worker waits for in the middle of a round, as pg_stat_activity would say.';
 COMMENT ON COLUMN monitor_health.monitors IS 'Monitors known to it.';
 COMMENT ON COLUMN monitor_health.loading IS 'Monitors being loaded.';
 COMMENT ON COLUMN monitor_health.dirty IS 'Monitors that must be folded again.';
+COMMENT ON COLUMN monitor_health.learning IS 'Monitors with too few buckets for a verdict.';
 COMMENT ON COLUMN monitor_health.errors IS 'Faults caught since the server started.';
 COMMENT ON COLUMN monitor_health.series IS 'Series in shared memory.';
 COMMENT ON COLUMN monitor_health.series_capacity IS 'How many fit in.';
-COMMENT ON COLUMN monitor_health.queue_usage IS 'How full the server''s notification queue is, 0 to 1.';
+COMMENT ON COLUMN monitor_health.queue_usage IS 'How full the server''s notification queue is, 0 to 1; see cloudwalk_monitor.queue_limit.';
+COMMENT ON COLUMN monitor_health.withheld IS 'Alerts that are recorded, and wait to be announced.';
+COMMENT ON COLUMN monitor_health.last_heartbeat IS 'When the worker last said on the channel that it is alive; see cloudwalk_monitor.heartbeat_interval.';
+COMMENT ON COLUMN monitor_health.blind_spots IS 'Rows of the view blind_spots: what cannot be seen.';
 
 -- ---------------------------------------------------------------------------------------------------
 -- Rights: whoever may insert into a watched table needs nothing here; nobody else may do anything until
 -- the owner grants it.
 -- Reading: SELECT on incidents, alerts, monitors, transactions; EXECUTE on scored_series, alerts_since,
--- recommend_alert, backtest_monitor; for monitor_health and monitor_stats SELECT on them and EXECUTE on
--- read_stats, since a view runs its functions as whoever reads it.
+-- recommend_alert, backtest_monitor; for monitor_health, monitor_stats and blind_spots SELECT on them and EXECUTE on
+-- read_stats and read_cells, since a view runs its functions as whoever reads it.
 -- Operating: EXECUTE on acknowledge_incident, detect_anomalies, run_monitor. Configuring: the owner.
 -- ---------------------------------------------------------------------------------------------------
 DO $$

@@ -7,11 +7,13 @@
 
 mod api;
 mod calendar;
+mod delivery;
 mod fault;
 mod fold;
 mod key;
 mod monitor;
 mod overlay;
+mod payload;
 mod plan;
 mod quiet;
 mod ratio;

@@ -25,6 +25,8 @@ static CHANNEL: GucSetting<Option<CString>> =
 static DELIVERY: GucSetting<Delivery> = GucSetting::<Delivery>::new(Delivery::notify);
 static SHARED_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 static TICK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+static HEARTBEAT_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60_000);
+static QUEUE_LIMIT: GucSetting<f64> = GucSetting::<f64>::new(0.5);
 static ALERT_HORIZON: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"1 day"));
 static LATENESS: GucSetting<Option<CString>> =
@@ -35,6 +37,9 @@ static SEALED_HORIZON: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"7 days"));
 static RETENTION: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"365 days"));
+
+static SNAPSHOT_RETENTION: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"100 days"));
 
 /// A setting given as interval text.
 struct Interval {
@@ -47,7 +52,7 @@ struct Interval {
     default_us: i64,
 }
 
-static INTERVALS: [Interval; 5] = [
+static INTERVALS: [Interval; 6] = [
     Interval {
         name: c"cloudwalk_monitor.alert_horizon",
         short: c"How old a bucket may be and still page somebody.",
@@ -82,11 +87,19 @@ static INTERVALS: [Interval; 5] = [
     },
     Interval {
         name: c"cloudwalk_monitor.retention",
-        short: c"How long resolved alerts are kept.",
-        long: c"Older ones are deleted by the worker.",
+        short: c"How long the alerts of incidents that have ended are kept.",
+        long: c"Older ones are deleted by the worker, a few at a time. Those of open incidents stay.",
         by_user: false,
         setting: &RETENTION,
         default_us: 365 * DAY_US,
+    },
+    Interval {
+        name: c"cloudwalk_monitor.snapshot_retention",
+        short: c"How long stored states of the models are kept, by the time of the data.",
+        long: c"A refold of what lies behind all of them begins with the table's first row. Those within cloudwalk_monitor.sealed_horizon stay.",
+        by_user: false,
+        setting: &SNAPSHOT_RETENTION,
+        default_us: 100 * DAY_US,
     },
 ];
 
@@ -143,6 +156,26 @@ pub fn define() {
         3_600_000,
         GucContext::Sighup,
         GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"cloudwalk_monitor.heartbeat_interval",
+        c"How often the worker says on the channel that it is alive.",
+        c"A listener that hears nothing for longer knows that something is wrong. 0: never.",
+        &HEARTBEAT_INTERVAL,
+        0,
+        86_400_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_float_guc(
+        c"cloudwalk_monitor.queue_limit",
+        c"How full the server's notification queue may be, 0 to 1, for alerts to be announced.",
+        c"Beyond that they are recorded, and announced when there is room again; the rest is left to others, whose transactions fail when the queue is full.",
+        &QUEUE_LIMIT,
+        0.0,
+        0.95,
+        GucContext::Sighup,
+        GucFlags::default(),
     );
     for i in &INTERVALS {
         // SAFETY: the hook is guarded by #[pg_guard] and keeps to the contract of a check hook.
@@ -217,6 +250,23 @@ fn parse_interval(text: &CStr) -> Option<i64> {
     .execute()
 }
 
+/// Sets one of the server's settings until the transaction ends.
+pub fn set_local(name: &CStr, value: &CStr) {
+    // SAFETY: two C strings; called inside a transaction.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
 thread_local! {
     static PARSED: RefCell<HashMap<CString, Option<i64>>> = RefCell::new(HashMap::new());
 }
@@ -258,6 +308,18 @@ pub fn sealed_horizon() -> i64 {
 /// `retention`, microseconds.
 pub fn retention() -> i64 {
     interval(4)
+}
+/// `snapshot_retention`, microseconds.
+pub fn snapshot_retention() -> i64 {
+    interval(5)
+}
+/// `heartbeat_interval`, microseconds; 0: none.
+pub fn heartbeat_us() -> i64 {
+    i64::from(HEARTBEAT_INTERVAL.get()) * 1_000
+}
+/// `queue_limit`, a share from 0 to 1.
+pub fn queue_limit() -> f64 {
+    QUEUE_LIMIT.get()
 }
 /// `enabled`.
 pub fn enabled() -> bool {

@@ -10,20 +10,33 @@ use pgrx::spi::{quote_identifier, Spi};
 use pgrx::{pg_guard, pg_sys, JsonB, PgSqlErrorCode};
 use serde_json::Value;
 
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, DAY_US};
 use crate::fault;
 use crate::key;
 use crate::monitor::{Monitor, Rule, SHIPPED, SHIPPED_NAME};
 use crate::plan::MOST;
 use crate::ratio;
+use crate::settings;
 use crate::shared::Direction;
 
 /// Groups fetched at a time.
 const BATCH: i64 = 20_000;
 
+/// The extension, as the catalog has it.
+#[derive(Clone, Copy)]
+struct Home {
+    extension: pg_sys::Oid,
+    schema: pg_sys::Oid,
+    owner: pg_sys::Oid,
+}
+
 thread_local! {
-    /// The extension and its schema, until a relation changes: to drop the extension is to drop its tables.
-    static HOME: Cell<Option<(pg_sys::Oid, pg_sys::Oid)>> = const { Cell::new(None) };
+    /// Until a relation changes: to drop the extension is to drop its tables, to give it to another owner is to
+    /// give him its tables.
+    static HOME: Cell<Option<Home>> = const { Cell::new(None) };
+    /// Whether a relation, and whether a database, has changed since somebody asked.
+    static CHANGED: Cell<bool> = const { Cell::new(true) };
+    static DATABASES_CHANGED: Cell<bool> = const { Cell::new(true) };
 }
 
 /// Has what is remembered of the catalog forgotten in time; once per process.
@@ -31,15 +44,37 @@ pub fn follow_catalog() {
     // SAFETY: the function lives as long as the library, which is never unloaded.
     unsafe {
         pg_sys::CacheRegisterRelcacheCallback(Some(forget), pg_sys::Datum::from(0usize));
+        pg_sys::CacheRegisterSyscacheCallback(
+            pg_sys::SysCacheIdentifier::DATABASEOID as _,
+            Some(note_database),
+            pg_sys::Datum::from(0usize),
+        );
     }
+}
+
+/// Whether a relation has changed since this was last asked. A transaction hears of it when it begins.
+pub fn take_catalog_change() -> bool {
+    CHANGED.replace(false)
+}
+
+/// Whether a database of the server has changed since this was last asked.
+pub fn take_database_change() -> bool {
+    DATABASES_CHANGED.replace(false)
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn note_database(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
+    DATABASES_CHANGED.set(true);
+    CHANGED.set(true);
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn forget(_arg: pg_sys::Datum, _relation: pg_sys::Oid) {
     HOME.set(None);
+    CHANGED.set(true);
 }
 
-fn home() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
+fn home() -> Option<Home> {
     if let Some(known) = HOME.get() {
         return Some(known);
     }
@@ -48,17 +83,27 @@ fn home() -> Option<(pg_sys::Oid, pg_sys::Oid)> {
     if extension == pg_sys::InvalidOid {
         return None;
     }
-    let schema: pg_sys::Oid = one(
-        "SELECT extnamespace FROM pg_catalog.pg_extension WHERE oid = $1",
-        &[extension.into()],
-    )?;
-    HOME.set(Some((extension, schema)));
-    Some((extension, schema))
+    let sql = "SELECT extnamespace, extowner FROM pg_catalog.pg_extension WHERE oid = $1";
+    let home = all(sql, &[extension.into()], |r| {
+        Some(Home {
+            extension,
+            schema: get(r, 1)?,
+            owner: get(r, 2)?,
+        })
+    })
+    .pop()?;
+    HOME.set(Some(home));
+    Some(home)
 }
 
 /// OID of the extension, if it is installed.
 pub fn extension() -> Option<pg_sys::Oid> {
-    home().map(|(extension, _)| extension)
+    home().map(|h| h.extension)
+}
+
+/// Owner of the extension.
+pub fn extension_owner() -> Option<pg_sys::Oid> {
+    home().map(|h| h.owner)
 }
 
 fn missing_extension() -> ! {
@@ -72,10 +117,10 @@ fn missing_extension() -> ! {
 
 /// Schema of the extension, quoted, by the name it has now.
 pub fn schema() -> String {
-    let name = home().and_then(|(_, schema)| {
+    let name = home().and_then(|h| {
         // SAFETY: a lookup in the catalog cache; the text is copied before anything else is done.
         unsafe {
-            let name = pg_sys::get_namespace_name(schema);
+            let name = pg_sys::get_namespace_name(h.schema);
             (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
         }
     });
@@ -482,7 +527,9 @@ pub fn drop_snapshots(m: &Monitor, from: i64) {
 
 /// Stores a snapshot, and drops those that are older than anybody asks for.
 pub fn store_snapshot(m: &Monitor, snapshot: &Snapshot) {
-    const KEEP_US: i64 = 100 * 86_400_000_000;
+    // A restart begins with one that is `sealed_horizon` older than the newest.
+    let least = settings::sealed_horizon().saturating_add(2 * DAY_US);
+    let keep = settings::snapshot_retention().max(least);
     let schema = schema();
     let time = m.calendar.start(snapshot.bucket);
     write(
@@ -504,7 +551,7 @@ pub fn store_snapshot(m: &Monitor, snapshot: &Snapshot) {
     }
     write(
         &format!("DELETE FROM {schema}.snapshots WHERE monitor = $1 AND time < $2"),
-        &[m.id.into(), timestamp(time - KEEP_US).into()],
+        &[m.id.into(), timestamp(time.saturating_sub(keep)).into()],
     );
 }
 
@@ -617,7 +664,7 @@ fn next_alert_id() -> i64 {
 pub fn append(a: &Alert) -> (i64, Value) {
     let id = next_alert_id();
     let incident = a.incident.unwrap_or(id);
-    let payload = crate::reconcile::payload(id, incident, a);
+    let payload = crate::payload::fit(crate::reconcile::payload(id, incident, a));
     let announced = a.event != "progress";
     write(
         &format!(
@@ -694,13 +741,13 @@ pub fn append_acknowledgement(
     note: Option<&str>,
 ) -> (i64, Value) {
     let id = next_alert_id();
-    let payload = serde_json::json!({
+    let payload = crate::payload::fit(serde_json::json!({
         "v": 1, "alert": id, "incident": incident_id, "event": "acknowledged", "monitor": i.monitor,
         "series": crate::reconcile::cut(&i.series, 400), "labels": crate::reconcile::small(&i.labels),
         "severity": i.severity,
         "direction": i.direction, "time": crate::reconcile::iso(i.last_seen_at),
         "actor": actor, "note": note.map(|n| crate::reconcile::cut(n, 1000)),
-    });
+    }));
     write(
         &format!(
             "INSERT INTO {s}.alerts (id, incident, event, monitor, series, labels, severity, direction, time, actor, note, payload) \
@@ -726,12 +773,39 @@ pub fn append_acknowledgement(
 
 /// Announces a payload on the channel, if alerts are to be announced.
 pub fn notify(payload: &Value) {
-    if let Some(channel) = crate::settings::channel() {
-        write(
-            "SELECT pg_catalog.pg_notify($1, $2)",
-            &[channel.into(), payload.to_string().into()],
-        );
-    }
+    crate::delivery::announce(payload);
+}
+
+/// NOTIFY, in the transaction that goes on.
+pub fn pg_notify(channel: &str, payload: &str) {
+    write(
+        "SELECT pg_catalog.pg_notify($1, $2)",
+        &[channel.into(), payload.into()],
+    );
+}
+
+/// How full the server's notification queue is, 0 to 1.
+pub fn queue_usage() -> f64 {
+    one("SELECT pg_catalog.pg_notification_queue_usage()", &[]).unwrap_or(0.0)
+}
+
+/// The id of the newest alert; 0 before the first.
+pub fn last_alert() -> i64 {
+    one(&format!("SELECT max(id) FROM {}.alerts", schema()), &[]).unwrap_or(0)
+}
+
+/// What `monitor_health` says.
+pub fn health_status() -> String {
+    one(
+        &format!("SELECT status FROM {}.monitor_health", schema()),
+        &[],
+    )
+    .unwrap_or_default()
+}
+
+/// The name of this database.
+pub fn database_name() -> String {
+    one("SELECT pg_catalog.current_database()::text", &[]).unwrap_or_default()
 }
 
 /// `alert_horizon` as configured for the server or the database, microseconds. A session's own value, and
@@ -746,8 +820,8 @@ pub fn configured_alert_horizon() -> i64 {
         &[],
     );
     text.and_then(|t| std::ffi::CString::new(t).ok())
-        .and_then(|t| crate::settings::interval_us(&t))
-        .unwrap_or_else(crate::settings::alert_horizon)
+        .and_then(|t| settings::interval_us(&t))
+        .unwrap_or_else(settings::alert_horizon)
 }
 
 /// Transactions of this database that are prepared now.
@@ -759,24 +833,37 @@ pub fn prepared_transactions() -> Vec<u32> {
     )
 }
 
-/// Deletes the alerts of incidents that ended, and were last heard of before a time.
-pub fn prune_alerts(before: i64) {
+/// Deletes alerts of incidents that ended, were last heard of before a time, and lie before the horizon: later ones
+/// would be opened anew by a refold. Looks at a few after a given one; gives the last of them where there may be more.
+pub fn prune_alerts(before: i64, horizon: i64, after: i64) -> Option<i64> {
+    const FEW: i64 = 1_000;
+    append_lock();
     let s = schema();
-    write(
-        &format!(
-            "DELETE FROM {s}.alerts WHERE incident IN (SELECT incident FROM {s}.alerts GROUP BY incident \
-               HAVING max(at) < $1 AND bool_or(event IN ('resolved', 'retracted')))"
-        ),
-        &[timestamp(before).into()],
+    let sql = format!(
+        "WITH seen AS MATERIALIZED \
+           (SELECT id, incident, at FROM {s}.alerts WHERE id > $1 ORDER BY id LIMIT $2), \
+         ended AS (SELECT c.incident FROM (SELECT DISTINCT incident FROM seen WHERE at < $3) c \
+           WHERE NOT EXISTS (SELECT FROM {s}.alerts a WHERE a.incident = c.incident AND (a.at >= $3 OR a.time >= $4)) \
+             AND (SELECT a.event IN ('resolved', 'retracted') FROM {s}.alerts a WHERE a.incident = c.incident \
+                     AND a.event IN ('opened', 'reopened', 'resolved', 'retracted') ORDER BY a.id DESC LIMIT 1) \
+                 IS NOT FALSE), \
+         gone AS (DELETE FROM {s}.alerts a USING ended e WHERE a.incident = e.incident) \
+         SELECT max(id) FROM seen HAVING count(*) = $2 AND bool_and(at < $3)"
     );
-}
-
-/// Owner of the extension.
-pub fn extension_owner() -> Option<pg_sys::Oid> {
-    one(
-        "SELECT extowner FROM pg_catalog.pg_extension WHERE extname = 'cloudwalk_monitor'",
-        &[],
-    )
+    let args = [
+        after.into(),
+        FEW.into(),
+        timestamp(before).into(),
+        timestamp(horizon).into(),
+    ];
+    Spi::connect_mut(|c| {
+        let t = c.update(&sql, None, &args).unwrap_or_else(failed);
+        if t.is_empty() {
+            None
+        } else {
+            t.first().get_one().unwrap_or_else(failed)
+        }
+    })
 }
 
 /// Every database there is.

@@ -16,7 +16,7 @@ use crate::monitor::{Frontier, Monitor, Rule};
 use crate::plan::Plan;
 use crate::round::{self, Place};
 use crate::shared::{self, Segment, LIVE, NEVER, RING};
-use crate::{settings, store};
+use crate::{delivery, settings, store};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static RELOAD: AtomicBool = AtomicBool::new(false);
@@ -25,6 +25,12 @@ static RELOAD: AtomicBool = AtomicBool::new(false);
 const ASK_EVERY_US: i64 = 5_000_000;
 /// How long a worker waits for the extension of its database.
 const LOOK_FOR_EXTENSION_MS: i64 = 5_000;
+/// The least time between two looks for something that may take several, microseconds.
+const PAUSE_US: i64 = 200_000;
+/// How often what is known of the database is read even if nothing says that it changed.
+const READ_EVERY_US: i64 = 60_000_000;
+/// How often what is old is looked for.
+const HOUR_US: i64 = 3_600_000_000;
 /// Monitors with at most this many series are sealed by the inserting backend when the worker lags.
 const HELP_SERIES: usize = 64;
 
@@ -35,6 +41,29 @@ pub fn wake(segment: Segment) {
         // SAFETY: a latch of a PGPROC, in the server's main shared memory, which outlives every backend.
         // Should its process have ended, the latch of whoever came after is set once too often.
         unsafe { pg_sys::SetLatch(latch as *mut pg_sys::Latch) };
+    }
+}
+
+/// What the worker waits for in the middle of a round, as pg_stat_activity names it.
+pub fn waits_for(segment: Segment) -> Option<String> {
+    let h = segment.header();
+    let pid = h.worker_pid.load(Ordering::Acquire);
+    if pid == 0 || h.round_began.load(Ordering::Acquire) == 0 {
+        return None;
+    }
+    // SAFETY: a PGPROC lies in the server's main shared memory; should its process end meanwhile, what is read is
+    // another's. The names are constants of the server.
+    unsafe {
+        let proc = pg_sys::BackendPidGetProc(pid);
+        let info = (!proc.is_null()).then(|| std::ptr::read_volatile(&(*proc).wait_event_info))?;
+        let names = [
+            pg_sys::pgstat_get_wait_event_type(info),
+            pg_sys::pgstat_get_wait_event(info),
+        ];
+        let [kind, event] = names.map(|n| {
+            (!n.is_null()).then(|| std::ffi::CStr::from_ptr(n).to_string_lossy().into_owned())
+        });
+        Some(format!("{}: {}", kind?, event?))
     }
 }
 
@@ -134,6 +163,8 @@ fn report_refusal(level: PgLogLevel, detail: String) {
 
 unsafe extern "C-unwind" fn on_stop(_signal: i32) {
     STOP.store(true, Ordering::Release);
+    // Ends a wait for a synchronous standby that does not answer; by itself it interrupts nothing else.
+    pg_sys::ProcDiePending = 1;
     pg_sys::SetLatch(pg_sys::MyLatch);
 }
 
@@ -184,11 +215,13 @@ fn transaction<T>(f: impl FnOnce() -> T) -> Option<T> {
             pg_sys::SetUserIdAndSecContext(user, context);
             pg_sys::PopActiveSnapshot();
             pg_sys::CommitTransactionCommand();
+            delivery::settle(shared::attached(), true);
             pg_sys::pgstat_report_stat(false);
             Some(result)
         }))
         .catch_others(|e| {
             pg_sys::AbortCurrentTransaction();
+            delivery::settle(shared::attached(), false);
             warning!("cloudwalk_monitor: a round failed: {}", fault::describe(&e));
             None
         })
@@ -204,7 +237,18 @@ struct Known {
     read_at: i64,
     /// When each monitor's states were last stored, by day of the sealed bucket.
     stored_day: HashMap<i32, i64>,
-    pruned_at: i64,
+    pruning: Pruning,
+    /// When segments of databases that are gone were last looked for.
+    swept_at: i64,
+}
+
+/// How far the deletion of old alerts has come.
+#[derive(Default)]
+struct Pruning {
+    /// Not before this time.
+    due_at: i64,
+    /// The last alert looked at.
+    after: i64,
 }
 
 /// The worker of a database.
@@ -244,21 +288,27 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
     pg_sys::before_shmem_exit(Some(leave), pg_sys::Datum::from(0usize));
     h.worker_latch
         .store(pg_sys::MyLatch as usize, Ordering::Release);
+    delivery::set_apart();
+    h.due_at.store(calendar::now(), Ordering::Release);
     let mut known = Known {
         monitors: Vec::new(),
         rules: HashMap::new(),
         rules_version: 0,
         read_at: i64::MIN,
         stored_day: HashMap::new(),
-        pruned_at: 0,
+        pruning: Pruning::default(),
+        swept_at: i64::MIN,
     };
     let mut backoff_ms = 0i64;
     while !must_stop() {
         if RELOAD.swap(false, Ordering::AcqRel) {
             pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
             known.read_at = i64::MIN;
+            known.pruning = Pruning::default();
         }
         let began = calendar::now();
+        h.round_began.store(began, Ordering::Release);
+        h.due_at.fetch_min(began, Ordering::AcqRel);
         let outcome = work(segment, extension, &mut known);
         let now = calendar::now();
         h.stats.rounds.fetch_add(1, Ordering::Relaxed);
@@ -266,6 +316,7 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
             .round_us
             .fetch_add((now - began).max(0) as u64, Ordering::Relaxed);
         h.last_round.store(now, Ordering::Release);
+        h.round_began.store(0, Ordering::Release);
         let wait = match outcome {
             Outcome::Gone => {
                 segment.unpin();
@@ -282,6 +333,7 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
                 (us / 1000).clamp(1, settings::tick_ms())
             }
         };
+        h.due_at.store(now + wait * 1_000, Ordering::Release);
         sleep(wait);
     }
 }
@@ -350,8 +402,13 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
             .iter()
             .any(|m| m.id == c.id.load(Ordering::Acquire))
     });
+    // A transaction that does nothing hears of what was dropped or altered.
+    let Some(changed) = transaction(store::take_catalog_change) else {
+        return Outcome::Failed;
+    };
     let stale = known.rules_version != version
-        || now.saturating_sub(known.read_at) > settings::tick_ms() * 1000
+        || now.saturating_sub(known.read_at) > READ_EVERY_US
+        || changed
         || unknown;
     if stale || prepared {
         match read(segment, extension, known, version, now) {
@@ -390,6 +447,7 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
                 continue;
             }
         }
+        send(segment);
         store_states(&place, &mut known.stored_day);
         segment.forget_snapshot(place.cell, now);
         if let Some(us) = place.next_due(calendar::now()) {
@@ -400,16 +458,53 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
         known.read_at = i64::MIN;
     }
     segment.header().unplaced.store(unplaced, Ordering::Release);
-    const HOUR_US: i64 = 3_600_000_000;
-    if now - known.pruned_at > HOUR_US {
-        known.pruned_at = now;
-        transaction(|| store::prune_alerts(now.saturating_sub(settings::retention())));
+    prune(&mut known.pruning, now);
+    due = due.min((known.pruning.due_at - now).max(PAUSE_US));
+    if !send(segment) {
+        due = due.min(5 * PAUSE_US);
+    } else if let Some(us) = delivery::next_heartbeat(segment, calendar::now()) {
+        due = due.min(us.max(PAUSE_US));
     }
     if failed {
         Outcome::Failed
     } else {
         Outcome::Done(due)
     }
+}
+
+/// Announces what was recorded. False: it has to wait.
+fn send(segment: Segment) -> bool {
+    let now = calendar::now();
+    if !delivery::is_due(segment, now) {
+        return true;
+    }
+    let sent = transaction(|| {
+        // It leaves nothing that a crash could lose, so that it waits for no disk and for no standby.
+        settings::set_local(c"synchronous_commit", c"off");
+        delivery::flush(segment, now)
+    });
+    sent == Some(true)
+}
+
+/// Deletes some alerts that are old enough.
+fn prune(pruning: &mut Pruning, now: i64) {
+    if now < pruning.due_at {
+        return;
+    }
+    let after = pruning.after;
+    let further = transaction(|| {
+        store::prune_alerts(now.saturating_sub(settings::retention()), horizon(), after)
+    });
+    *pruning = match further.flatten() {
+        Some(after) => Pruning {
+            due_at: now + PAUSE_US,
+            after,
+        },
+        None => Pruning {
+            due_at: now + HOUR_US,
+            after: 0,
+        },
+    };
 }
 
 /// Reads what the rounds need to know. Some(false): the extension is gone. None: it failed.
@@ -420,7 +515,13 @@ fn read(
     version: u64,
     now: i64,
 ) -> Option<bool> {
-    let traces = shared::traces();
+    let dropped = store::take_database_change();
+    let traces = if dropped || now.saturating_sub(known.swept_at) > HOUR_US {
+        known.swept_at = now;
+        shared::traces()
+    } else {
+        Vec::new()
+    };
     let found = transaction(|| {
         if store::extension() != Some(extension) {
             return None;

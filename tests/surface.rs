@@ -224,10 +224,13 @@ fn everything_is_described() {
             "delivery",
             "enabled",
             "future_tolerance",
+            "heartbeat_interval",
             "lateness",
+            "queue_limit",
             "retention",
             "sealed_horizon",
             "shared_memory",
+            "snapshot_retention",
             "strict",
             "tick_interval"
         ]

@@ -129,6 +129,14 @@ fn what_cannot_be_watched() {
     for (call, state) in [
         ("watch_table(NULL, 'created')", "22004"),
         ("watch_table('seen', 'created')", "42809"),
+        ("watch_table('alerts', 'at')", "42809"),
+        (
+            "watch_table('transactions', 'time', name => 'again')",
+            "42809",
+        ),
+        ("set_rule(NULL, 'denied', 'high')", "22004"),
+        ("set_rule('transactions', NULL, 'high')", "22004"),
+        ("set_rule('nowhere', 'denied', 'high')", "42704"),
         ("watch_table('passing', 'at')", "42809"),
         ("watch_table('abroad', 'at')", "42809"),
         ("watch_table('pg_authid', 'rolvaliduntil')", "42809"),

@@ -149,6 +149,11 @@ impl Series {
         self.readings
     }
 
+    /// Whether too little was learned for a verdict.
+    pub fn is_learning(&self) -> bool {
+        self.readings < crate::outlook::LEARNING
+    }
+
     /// The last bucket learned; `i64::MIN` before the first.
     pub fn last_bucket(&self) -> i64 {
         self.last_bucket

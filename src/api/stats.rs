@@ -1,6 +1,6 @@
-//! `monitor_stats` and `monitor_health`.
+//! `monitor_stats`, `monitor_health` and `blind_spots`.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::iter::TableIterator;
@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 
 use super::segment;
 use crate::shared::{self, NEVER};
-use crate::store;
+use crate::{key, store, worker};
 
 /// Counters and the state of the worker.
 #[pg_extern(sql = false)]
@@ -37,18 +37,27 @@ fn read_stats() -> TableIterator<
         name!(attached, bool),
         name!(unplaced, i32),
         name!(most_monitors, i32),
+        name!(round_began, Option<TimestampWithTimeZone>),
+        name!(due_at, Option<TimestampWithTimeZone>),
+        name!(waits_for, Option<String>),
+        name!(withheld, i64),
+        name!(last_heartbeat, Option<TimestampWithTimeZone>),
     ),
 > {
     let Some(s) = segment() else {
         return TableIterator::once((
-            0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, None, None, 0, 0, 0, false, false, 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, None, None, 0, 0, 0, false, false, 0, 0, None,
+            None, None, 0, None,
         ));
     };
     let h = s.header();
     let n = |a: &std::sync::atomic::AtomicU64| a.load(Ordering::Relaxed) as i64;
     let count = |f: &dyn Fn(&shared::Cell) -> bool| s.cells().filter(|(_, c)| f(c)).count() as i32;
     let pid = h.worker_pid.load(Ordering::Acquire);
-    let last = h.last_round.load(Ordering::Acquire);
+    let time = |a: &AtomicI64| {
+        let us = a.load(Ordering::Acquire);
+        (us != 0).then(|| store::timestamp(us))
+    };
     TableIterator::once((
         n(&h.stats.scored),
         n(&h.stats.late),
@@ -63,7 +72,7 @@ fn read_stats() -> TableIterator<
         (h.used.load(Ordering::Acquire) - h.free_slots.load(Ordering::Acquire)) as i32,
         h.slots as i32,
         (pid != 0).then_some(pid),
-        (last != 0).then(|| store::timestamp(last)),
+        time(&h.last_round),
         count(&|c| {
             c.state.load(Ordering::Acquire) != shared::LIVE
                 || c.loading.load(Ordering::Acquire) != 0
@@ -74,5 +83,43 @@ fn read_stats() -> TableIterator<
         true,
         h.unplaced.load(Ordering::Acquire) as i32,
         shared::MONITORS as i32,
+        time(&h.round_began),
+        time(&h.due_at),
+        worker::waits_for(s),
+        n(&h.unannounced) + n(&h.withheld),
+        time(&h.heartbeat_at),
     ))
+}
+
+/// What is known of each monitor that is watched live.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn read_cells() -> TableIterator<
+    'static,
+    (
+        name!(monitor, i32),
+        name!(newest, Option<TimestampWithTimeZone>),
+        name!(learning, bool),
+        name!(follows_clock, bool),
+        name!(overflowed, bool),
+    ),
+> {
+    let mut rows = Vec::new();
+    let Some(s) = segment() else {
+        return TableIterator::new(rows);
+    };
+    for (_, cell) in s.cells() {
+        let newest = cell.newest.load(Ordering::Acquire);
+        let width = cell.width.load(Ordering::Acquire);
+        let learning = s.read(cell).model().ground.total.is_learning();
+        rows.push((
+            cell.id.load(Ordering::Acquire),
+            (newest != i64::MIN && width > 0).then(|| store::timestamp(newest * width)),
+            learning,
+            cell.follows_clock.load(Ordering::Acquire) != 0,
+            s.slots_of(cell)
+                .any(|(_, slot)| slot.key() == key::OTHER_KEY),
+        ));
+    }
+    TableIterator::new(rows)
 }

@@ -158,6 +158,16 @@ pub struct Header {
     pub worker_asked: AtomicI64,
     pub worker_refused: AtomicU32,
     pub last_round: AtomicI64,
+    /// When the worker's round began; 0 between rounds.
+    pub round_began: AtomicI64,
+    /// When the worker means to look next.
+    pub due_at: AtomicI64,
+    /// When a heartbeat was last sent.
+    pub heartbeat_at: AtomicI64,
+    /// Notifications that the worker keeps until the queue has room.
+    pub unannounced: AtomicU64,
+    /// Notifications that were not sent since the queue had no room; the next heartbeat stands for them.
+    pub withheld: AtomicU64,
     pub rules_version: AtomicU64,
     pub stats: Stats,
     pub directory: UnsafeCell<pg_sys::LWLock>,

@@ -23,7 +23,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const LOG_TAIL_LINES: usize = 60;
 
 /// What the tests need and the server's own defaults do not give. Given settings come after these and win.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 8] = [
     // Reached through its socket directory alone, which nobody else may enter: authentication can be `trust`.
     ("listen_addresses", ""),
     // A killed server still finds its files whole; only a machine's crash would lose them.
@@ -31,6 +31,8 @@ const SETTINGS: [(&str, &str); 7] = [
     ("max_prepared_transactions", "20"),
     // Each database has a worker of its own.
     ("max_worker_processes", "100"),
+    // What is heard are alerts; the tests of heartbeats set it themselves.
+    ("cloudwalk_monitor.heartbeat_interval", "0"),
     ("timezone", "UTC"),
     ("log_timezone", "UTC"),
     ("log_line_prefix", "%m [%p] %b %q%u@%d "),
