@@ -28,7 +28,7 @@ TREE = $(TARGET)/server-tree
 TREE_BIN = $(TREE)$(call pg,bindir)
 
 .DEFAULT_GOAL = build
-.PHONY: build install uninstall demo demo-stop psql test check-data bench bench-quality fmt lint deps server-known server-tree clean help
+.PHONY: build install uninstall demo demo-stop psql test listeners check-data bench bench-quality fmt lint deps server-known server-tree clean help
 
 ##@ Using it
 
@@ -60,12 +60,27 @@ demo-stop: ## stop the demo's server that was kept
 
 ##@ Working on it
 
-test: deps ## everything that must hold: format, lints, unit tests, tests on a server
+test: TESTED = tests
+test: deps listeners ## everything that must hold: format, lints, unit tests, tests on a server
 	$(CARGO) fmt --all --check
 	@$(MAKE) --no-print-directory lint server-tree
 	TESTBED_BIN='$(TREE_BIN)' $(CARGO) run --quiet --package demo -- run
 	$(CARGO) test --package bench --package chart --package detector --package sample --package demo
 	TESTBED_BIN='$(TREE_BIN)' $(CARGO) test --package testbed
+
+# What the listeners of examples/ need, beside the sources: a venv, and node_modules.
+listeners: $(TARGET)/listener-python/ready $(TARGET)/listener-node/ready ## install what the example listeners need
+
+$(TARGET)/listener-python/ready: examples/listener_python/requirements.txt
+	python3 -m venv '$(@D)'
+	'$(@D)/bin/pip' install --quiet --requirement '$<'
+	@touch '$@'
+
+$(TARGET)/listener-node/ready: examples/listener_node/package.json
+	@mkdir -p '$(@D)'
+	cp '$<' '$(@D)/'
+	npm install --prefix '$(@D)' --no-audit --no-fund --loglevel=error
+	@touch '$@'
 
 # The lints take the profile of the tests' library, so that both share one build of pgrx's bindings.
 lint: PROFILE = server
@@ -76,7 +91,7 @@ fmt: ## format all sources
 	$(CARGO) fmt --all
 
 deps: ## install what Debian has and this machine lacks
-	@bash .ci/deps '$(PG_CONFIG)' '$(DEBIAN_PG_CONFIG)'
+	@bash .ci/deps '$(PG_CONFIG)' '$(DEBIAN_PG_CONFIG)' $(TESTED)
 
 # Before anything is expanded that asks PG_CONFIG: without an answer, paths would begin at the root.
 server-known:

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use testbed::monitored::{calm_sql, minute, Monitored, EPOCH, SOON};
+use testbed::monitored::{calm_sql, minute, storms, Monitored, EPOCH, SOON};
 use testbed::{eventually, Cluster};
 
 /// Texts that grow when JSON or UTF-8 writes them.
@@ -92,17 +92,6 @@ fn no_payload_is_too_long() {
     assert_eq!(m.number("SELECT errors FROM monitor_stats"), 0);
     m.run(&calm_sql(EPOCH, 0, 60));
     m.assert_models();
-}
-
-/// Storms of `denied`, each an incident of its own: five bad minutes, then twenty calm ones.
-fn storms(from: i64, n: i64) -> String {
-    format!(
-        "INSERT INTO transactions (time, status, count) \
-         SELECT timestamptz '{EPOCH}' + make_interval(mins => m), s.status, \
-                CASE WHEN s.status = 'approved' THEN 118 + m % 5 WHEN (m - {from}) % 25 < 5 THEN 60 ELSE 5 + m % 3 END \
-           FROM generate_series({from}, {from} + 25 * {n} - 1) AS m, (VALUES ('approved'), ('denied')) AS s (status) \
-          ORDER BY m"
-    )
 }
 
 /// A listener that sits in a transaction keeps what was sent to everybody from being removed.

@@ -24,6 +24,8 @@ mod owner;
 mod places;
 mod poll;
 mod postmaster;
+mod proxy;
+mod receiver;
 mod shared;
 mod tools;
 
@@ -35,5 +37,7 @@ pub use listener::{Listener, Notice};
 pub use monitored::Monitored;
 pub use places::target_directory;
 pub use poll::{eventually, poll_until};
+pub use proxy::Proxy;
+pub use receiver::{Post, Receiver};
 pub use shared::SharedCluster;
 pub use tools::ToolOutput;

@@ -220,6 +220,17 @@ pub fn calm_sql(start: &str, from: i64, to: i64) -> String {
     )
 }
 
+/// Storms of `denied`, each an incident of its own: five bad minutes, then twenty calm ones.
+pub fn storms(from: i64, n: i64) -> String {
+    format!(
+        "INSERT INTO transactions (time, status, count) \
+         SELECT timestamptz '{EPOCH}' + make_interval(mins => m), s.status, \
+                CASE WHEN s.status = 'approved' THEN 118 + m % 5 WHEN (m - {from}) % 25 < 5 THEN 60 ELSE 5 + m % 3 END \
+           FROM generate_series({from}, {from} + 25 * {n} - 1) AS m, (VALUES ('approved'), ('denied')) AS s (status) \
+          ORDER BY m"
+    )
+}
+
 /// SQL for a moment that many minutes after EPOCH.
 pub fn minute(m: i64) -> String {
     format!("timestamptz '{EPOCH}' + interval '{m} minutes'")
