@@ -36,6 +36,11 @@ static SEALED_HORIZON: GucSetting<Option<CString>> =
 static RETENTION: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"365 days"));
 
+static REOPEN_WINDOW: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"10 minutes"));
+static REMIND_EVERY: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"1 hour"));
+
 /// A setting given as interval text.
 struct Interval {
     name: &'static CStr,
@@ -47,7 +52,7 @@ struct Interval {
     default_us: i64,
 }
 
-static INTERVALS: [Interval; 5] = [
+static INTERVALS: [Interval; 7] = [
     Interval {
         name: c"cloudwalk_monitor.alert_horizon",
         short: c"How old a bucket may be and still page somebody.",
@@ -87,6 +92,22 @@ static INTERVALS: [Interval; 5] = [
         by_user: false,
         setting: &RETENTION,
         default_us: 365 * DAY_US,
+    },
+    Interval {
+        name: c"cloudwalk_monitor.reopen_window",
+        short: c"How long after its end an incident that returns is the same.",
+        long: c"It is reopened under its number; what begins within this time of a group of incidents belongs to it.",
+        by_user: false,
+        setting: &REOPEN_WINDOW,
+        default_us: 10 * MINUTE_US,
+    },
+    Interval {
+        name: c"cloudwalk_monitor.remind_every",
+        short: c"How often somebody is reminded of what is open and not acknowledged.",
+        long: c"0 reminds nobody.",
+        by_user: false,
+        setting: &REMIND_EVERY,
+        default_us: 60 * MINUTE_US,
     },
 ];
 
@@ -258,6 +279,14 @@ pub fn sealed_horizon() -> i64 {
 /// `retention`, microseconds.
 pub fn retention() -> i64 {
     interval(4)
+}
+/// `reopen_window`, microseconds.
+pub fn reopen_window() -> i64 {
+    interval(5)
+}
+/// `remind_every`, microseconds; 0: never.
+pub fn remind_every() -> i64 {
+    interval(6)
 }
 /// `enabled`.
 pub fn enabled() -> bool {

@@ -16,7 +16,7 @@ use crate::monitor::{Frontier, Monitor, Rule};
 use crate::plan::Plan;
 use crate::round::{self, Place};
 use crate::shared::{self, Segment, LIVE, NEVER, RING};
-use crate::{settings, store};
+use crate::{notices, settings, store};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static RELOAD: AtomicBool = AtomicBool::new(false);
@@ -205,6 +205,8 @@ struct Known {
     /// When each monitor's states were last stored, by day of the sealed bucket.
     stored_day: HashMap<i32, i64>,
     pruned_at: i64,
+    /// When the clock next has something to say of a monitor.
+    said_next: HashMap<i32, i64>,
 }
 
 /// The worker of a database.
@@ -251,6 +253,7 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
         read_at: i64::MIN,
         stored_day: HashMap::new(),
         pruned_at: 0,
+        said_next: HashMap::new(),
     };
     let mut backoff_ms = 0i64;
     while !must_stop() {
@@ -377,7 +380,26 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
             unplaced += 1;
             continue;
         };
-        match one(&place, rules, known.rules_version) {
+        let alerts = &segment.header().stats.alerts;
+        let before = alerts.load(Ordering::Relaxed);
+        let outcome = one(&place, rules, known.rules_version);
+        let next = known.said_next.entry(m.id).or_insert(0);
+        if alerts.load(Ordering::Relaxed) != before {
+            *next = 0;
+        }
+        let at = calendar::now();
+        if at >= *next {
+            let said = transaction(|| notices::tick(m));
+            let Some((added, again)) = said else {
+                failed = true;
+                continue;
+            };
+            alerts.fetch_add(added as u64, Ordering::Relaxed);
+            let tick = at + settings::tick_ms() * 1000;
+            *next = again.map_or(tick, |a| a.min(tick));
+        }
+        due = due.min((*next - at).max(1_000));
+        match outcome {
             // A load could not be done, perhaps since the table is gone; or more came meanwhile.
             Some(true) => {
                 due = due.min(20_000);
@@ -403,7 +425,10 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
     const HOUR_US: i64 = 3_600_000_000;
     if now - known.pruned_at > HOUR_US {
         known.pruned_at = now;
-        transaction(|| store::prune_alerts(now.saturating_sub(settings::retention())));
+        transaction(|| {
+            store::prune_alerts(now.saturating_sub(settings::retention()));
+            store::recover_open_incidents();
+        });
     }
     if failed {
         Outcome::Failed

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::look::{fold_stretch, stretch};
 use super::refuse_missing;
 use crate::fault::raise;
-use crate::{reconcile, store};
+use crate::{ledger, reconcile, store};
 
 /// The incidents of a stretch, as the live path would have opened them.
 #[pg_extern(sql = false)]
@@ -55,7 +55,8 @@ fn read_backtest(
     }
     let rules = store::rules(&m.name);
     let s = stretch(&m, since.max(i64::MIN / 4), until.min(i64::MAX / 4));
-    let fold = fold_stretch(&m, &rules, &s, &mut |_| {});
+    let windows = store::maintenance(&m);
+    let fold = fold_stretch(&m, &rules, &windows, &s, &mut |_| {});
     let cal = &m.calendar;
     let rows: Vec<_> = reconcile::wanted_of_fold(&m, &rules, &fold)
         .into_iter()
@@ -65,7 +66,7 @@ fn read_backtest(
             (
                 w.series.clone(),
                 i16::from(i.direction),
-                reconcile::severity(&i).to_string(),
+                ledger::severity(reconcile::is_critical(&i)).to_string(),
                 store::timestamp(cal.start(i.opened)),
                 store::timestamp(cal.start(i.last_seen)),
                 (!i.is_open()).then(|| store::timestamp(cal.start(i.resolved))),
