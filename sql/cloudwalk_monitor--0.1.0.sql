@@ -840,21 +840,23 @@ COMMENT ON FUNCTION chart_series(text, interval, timestamptz, text, integer, int
 
 CREATE FUNCTION read_backtest(monitor text, since timestamptz, until timestamptz, sensitivity real)
 RETURNS TABLE (series text, direction smallint, severity text, opened_at timestamptz, last_seen_at timestamptz,
-               resolved_at timestamptz, peak_observed float8, peak_expected float8, peak_score real, buckets integer, reason text)
+               resolved_at timestamptz, peak_observed float8, peak_expected float8, peak_score real, buckets integer, reason text,
+               group_opened_at timestamptz)
 LANGUAGE c AS 'MODULE_PATHNAME', 'read_backtest_wrapper';
 COMMENT ON FUNCTION read_backtest(text, timestamptz, timestamptz, real) IS 'What backtest_monitor is made of.';
 
 CREATE FUNCTION backtest_monitor(monitor text, since timestamptz, until timestamptz, sensitivity real DEFAULT NULL)
 RETURNS TABLE (series text, direction smallint, severity verdict, opened_at timestamptz, last_seen_at timestamptz,
-               resolved_at timestamptz, peak_observed float8, peak_expected float8, peak_score real, buckets integer, reason text)
+               resolved_at timestamptz, peak_observed float8, peak_expected float8, peak_score real, buckets integer, reason text,
+               group_opened_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT b.series, b.direction, b.severity::verdict, b.opened_at, b.last_seen_at, b.resolved_at,
-         b.peak_observed, b.peak_expected, b.peak_score, b.buckets, b.reason
+         b.peak_observed, b.peak_expected, b.peak_score, b.buckets, b.reason, b.group_opened_at
     FROM read_backtest($1, $2, $3, $4) b;
 END;
 COMMENT ON FUNCTION backtest_monitor(text, timestamptz, timestamptz, real) IS
-  'The incidents that the live path would have opened between two times, with the rules of today. Reads the watched table and snapshots, writes nothing. sensitivity is not implemented yet and must be NULL.';
+  'The incidents that the live path would have opened between two times, with the rules of today; those with the same group_opened_at are one group. Reads the watched table and snapshots, writes nothing. sensitivity is not implemented yet and must be NULL.';
 
 CREATE FUNCTION read_recommendation(status text, count integer, "time" timestamptz)
 RETURNS TABLE (expected float8, lower float8, upper float8, score real, direction smallint, verdict text, reason text)

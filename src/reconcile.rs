@@ -253,32 +253,49 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
     rows.iter().filter(|a| a.event != "progress").count()
 }
 
+/// Incidents that came together, in order of opening.
+pub struct Cluster<'a> {
+    /// What opens after this bucket does not belong to them.
+    until: i64,
+    pub members: Vec<&'a Wanted>,
+}
+
+/// Groups incidents: one belongs to those of which one goes on when it opens, or ended within `reopen_window` before.
+pub fn clusters<'a>(m: &Monitor, mut list: Vec<&'a Wanted>) -> Vec<Cluster<'a>> {
+    let end = |w: &Wanted| {
+        let near = i64::from(m.reopen_within);
+        w.incident.resolved.saturating_add(near)
+    };
+    list.sort_by_key(|w| w.incident.opened);
+    let mut out: Vec<Cluster> = Vec::new();
+    for w in list {
+        match out.last_mut() {
+            Some(c) if w.incident.opened <= c.until => {
+                c.until = c.until.max(end(w));
+                c.members.push(w);
+            }
+            _ => out.push(Cluster {
+                until: end(w),
+                members: vec![w],
+            }),
+        }
+    }
+    out
+}
+
 /// Opens incidents, each in the group of those it came with: one that has a member that goes on, or that ended within
 /// `reopen_window` before.
 fn open(
     m: &Monitor,
-    mut new: Vec<&Wanted>,
+    new: Vec<&Wanted>,
     recorded: &[Recorded],
     scope: &Scope,
     rows: &mut Vec<Alert>,
 ) {
-    let near = i64::from(m.reopen_within);
-    let end = |w: &Wanted| w.incident.resolved.saturating_add(near);
-    new.sort_by_key(|w| w.incident.opened);
-    let mut clusters: Vec<(i64, Vec<&Wanted>)> = Vec::new();
-    for w in new {
-        match clusters.last_mut() {
-            Some((until, members)) if w.incident.opened <= *until => {
-                *until = (*until).max(end(w));
-                members.push(w);
-            }
-            _ => clusters.push((end(w), vec![w])),
-        }
-    }
-    for (until, mut members) in clusters {
+    let related = m.calendar.start(i64::from(m.reopen_within));
+    for Cluster { until, mut members } in clusters(m, new) {
         let first = m.calendar.start(members[0].incident.opened);
         let until = m.calendar.start(until);
-        let related = m.calendar.start(near);
         let known = recorded
             .iter()
             .filter(|r| r.state != "retracted" && r.opened_at <= until)
