@@ -10,7 +10,7 @@ use serde_json::{json, Value};
 
 use crate::payload::fit;
 use crate::shared::{self, Segment};
-use crate::{reconcile, settings, store};
+use crate::{notices, settings, store};
 
 /// Notifications that are kept while the queue has no room. Those that come later are not sent one by one: a
 /// heartbeat then tells listeners that `alerts` has more.
@@ -152,7 +152,7 @@ fn heartbeat(now: i64) -> Value {
     json!({
         "v": 1,
         "event": "heartbeat",
-        "time": reconcile::iso(now),
+        "time": notices::iso(now),
         "interval": settings::heartbeat_us() as f64 / 1e6,
         "database": store::database_name(),
         "last_alert": store::last_alert(),

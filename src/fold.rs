@@ -3,12 +3,32 @@
 
 use std::collections::HashMap;
 
-use detector::{Ground, Incident, Judgement, LimitWatch, Limits, Moment, Pace, Sealing, Series};
+use detector::{
+    Alarm, Bounds, Ground, Incident, Judgement, Lifecycle, Limits, Moment, Pace, Sealing, Series,
+    Terms, Told,
+};
 
 use crate::calendar::Calendar;
-use crate::monitor::{Monitor, Rule};
+use crate::maintenance::{self, Stretch};
+use crate::monitor::{InForce, Monitor, Rule};
 use crate::ratio::{self, Membership};
 use crate::shared::{Direction, RatioModel, NEVER, RATIOS};
+
+/// What is heard of a series, and the rule for it.
+pub struct Hearing<'a> {
+    pub life: &'a mut Lifecycle,
+    pub direction: Direction,
+    pub limits: &'a Limits,
+    pub terms: &'a Terms,
+}
+
+/// What a series read in a bucket.
+pub struct Read {
+    pub x: f64,
+    pub judgement: Judgement,
+    /// Whether an incident that is heard of was opened, went on or ended.
+    pub stirred: bool,
+}
 
 /// Folds one bucket into one series, the total being folded already. A series begins with its first row, as a
 /// copy of `blank`, the series that had only zeros until now. None: the series has no reading in this bucket.
@@ -22,7 +42,8 @@ pub fn read_bucket(
     sum: i64,
     at: Moment,
     pace: Pace,
-) -> Option<(f64, Judgement)> {
+    hearing: &mut Hearing,
+) -> Option<Read> {
     if *born == NEVER {
         if !has_row {
             return None;
@@ -34,20 +55,48 @@ pub fn read_bucket(
         return None;
     }
     let x = sum.max(0) as f64;
-    Some((x, series.step(x, at, pace)))
+    let (judgement, bounds) = series.step_bounded(x, at, pace);
+    let stirred = hear(series, x, at.bucket, &judgement, bounds, hearing);
+    Some(Read {
+        x,
+        judgement,
+        stirred,
+    })
+}
+
+/// Tells the lifecycle of a series of the reading it has just learned.
+pub fn hear(
+    series: &Series,
+    x: f64,
+    bucket: i64,
+    judgement: &Judgement,
+    bounds: Option<Bounds>,
+    hearing: &mut Hearing,
+) -> bool {
+    let told = Told {
+        x,
+        bucket,
+        judgement,
+        bounds,
+        own: series.own(bucket),
+        allowed: hearing.direction.sides(),
+        limits: hearing.limits,
+        share: false,
+    };
+    hearing.life.step(&told, hearing.terms)
 }
 
 /// A series in a fold.
 pub struct FoldSeries {
     pub key: Vec<u8>,
     pub series: Series,
-    pub watch: LimitWatch,
-    pub limits: Limits,
-    pub direction: Direction,
+    pub life: Lifecycle,
+    pub rule: InForce,
     pub born: i64,
-    /// Incidents of the statistics and of the limits since the fold began, the one open then included.
+    /// Incidents of its own since the fold began, the one open then included.
     pub incidents: Incidents,
-    pub limit_incidents: Incidents,
+    /// Those that people hear of; those that may yet be reopened when the fold began included.
+    pub alarms: Alarms,
     member: Membership,
     open: (i64, i64),
 }
@@ -57,7 +106,7 @@ pub struct FoldRatio {
     pub name: String,
     pub model: RatioModel,
     pub incidents: Incidents,
-    pub limit_incidents: Incidents,
+    pub alarms: Alarms,
 }
 
 /// Incidents in order of opening; the detector itself keeps only the last few.
@@ -101,6 +150,38 @@ impl Incidents {
     }
 }
 
+/// Incidents that people hear of, in order of opening; a lifecycle itself keeps only the last few.
+#[derive(Default)]
+pub struct Alarms {
+    pub list: Vec<Alarm>,
+    /// How many the lifecycle had opened before the first of the list.
+    base: u32,
+}
+
+impl Alarms {
+    fn begin(life: &Lifecycle) -> Alarms {
+        let kept = (life.recent.len() as u32).min(life.incidents);
+        let mut alarms = Alarms {
+            list: Vec::new(),
+            base: life.incidents - kept,
+        };
+        alarms.follow(life);
+        alarms
+    }
+
+    /// Takes over what changed: the last few at most.
+    fn follow(&mut self, life: &Lifecycle) {
+        let kept = life.recent.len() as u32;
+        for k in life.incidents.saturating_sub(kept)..life.incidents {
+            let alarm = life.recent[(k % kept) as usize];
+            match self.list.get_mut((k - self.base) as usize) {
+                Some(known) => *known = alarm,
+                None => self.list.push(alarm),
+            }
+        }
+    }
+}
+
 /// Whose reading it is, as it was when it judged.
 #[derive(Clone, Copy)]
 pub enum Subject<'a> {
@@ -117,6 +198,8 @@ pub struct Shown<'a> {
     pub observed: f64,
     pub judgement: Judgement,
     pub at: Moment,
+    /// The bucket lies in maintenance: it was not judged.
+    pub left_out: bool,
 }
 
 /// A fold in progress.
@@ -130,6 +213,11 @@ pub struct Fold<'a> {
     pub series: Vec<FoldSeries>,
     pub ratios: Vec<FoldRatio>,
     pub total_incidents: Incidents,
+    pub total_life: Lifecycle,
+    pub total_alarms: Alarms,
+    total_rule: InForce,
+    /// Maintenance: left out.
+    pub windows: &'a [Stretch],
     index: HashMap<Vec<u8>, usize>,
     bucket: i64,
     touched: Vec<usize>,
@@ -139,7 +227,7 @@ pub struct Fold<'a> {
 
 impl<'a> Fold<'a> {
     /// A fold from nothing, under the rules given.
-    pub fn new(monitor: &'a Monitor, rules: &'a [Rule]) -> Fold<'a> {
+    pub fn new(monitor: &'a Monitor, rules: &'a [Rule], windows: &'a [Stretch]) -> Fold<'a> {
         Fold {
             calendar: &monitor.calendar,
             monitor,
@@ -148,15 +236,19 @@ impl<'a> Fold<'a> {
             sealed: i64::MIN,
             series: Vec::new(),
             ratios: ratio::defined(rules)
-                .zip(ratio::models(rules))
+                .zip(ratio::models(monitor, rules))
                 .map(|((_, rule, _), model)| FoldRatio {
                     name: rule.series.clone(),
                     model,
                     incidents: Incidents::default(),
-                    limit_incidents: Incidents::default(),
+                    alarms: Alarms::default(),
                 })
                 .collect(),
             total_incidents: Incidents::default(),
+            total_life: Lifecycle::new(),
+            total_alarms: Alarms::default(),
+            total_rule: monitor.total_rule(rules),
+            windows,
             index: HashMap::new(),
             bucket: i64::MIN,
             touched: Vec::new(),
@@ -165,30 +257,32 @@ impl<'a> Fold<'a> {
     }
 
     /// Goes on from a state: its monitor's part.
-    pub fn resume(&mut self, ground: Ground, sealed: i64) {
+    pub fn resume(&mut self, ground: Ground, life: Lifecycle, sealed: i64) {
         self.total_incidents = Incidents::begin(&ground.total.recent, ground.total.incidents);
+        self.total_alarms = Alarms::begin(&life);
+        self.total_life = life;
         self.ground = ground;
         self.sealed = sealed;
     }
 
     /// Goes on from a state: one series.
-    pub fn resume_series(&mut self, key: Vec<u8>, series: Series, watch: LimitWatch, born: i64) {
+    pub fn resume_series(&mut self, key: Vec<u8>, series: Series, life: Lifecycle, born: i64) {
         let i = self.place(&key);
         let s = &mut self.series[i];
         s.series = series;
-        s.watch = watch;
+        s.life = life;
         s.born = born;
         s.incidents = Incidents::begin(&series.recent, series.incidents);
-        s.limit_incidents = Incidents::begin(&watch.recent, watch.incidents);
+        s.alarms = Alarms::begin(&life);
     }
 
     /// Goes on from a state: one ratio.
-    pub fn resume_ratio(&mut self, id: u64, state: detector::Ratio, watch: LimitWatch) {
+    pub fn resume_ratio(&mut self, id: u64, state: detector::Ratio, life: Lifecycle) {
         if let Some(r) = self.ratios.iter_mut().find(|r| r.model.id == id) {
             r.model.ratio = state;
-            r.model.watch = watch;
+            r.model.life = life;
             r.incidents = Incidents::begin(&state.recent, state.incidents);
-            r.limit_incidents = Incidents::begin(&watch.recent, watch.incidents);
+            r.alarms = Alarms::begin(&life);
         }
     }
 
@@ -206,17 +300,15 @@ impl<'a> Fold<'a> {
             return *i;
         }
         let i = self.series.len();
-        let (direction, limits) = self.monitor.rule(self.rules, key);
         let member = ratio::membership(self.rules, &self.monitor.label(key));
         self.series.push(FoldSeries {
             key: key.to_vec(),
             series: Series::new(),
-            watch: LimitWatch::new(),
-            limits,
-            direction,
+            life: Lifecycle::new(),
+            rule: self.monitor.rule(self.rules, key),
             born: NEVER,
             incidents: Incidents::default(),
-            limit_incidents: Incidents::default(),
+            alarms: Alarms::default(),
             member,
             open: (0, 0),
         });
@@ -254,7 +346,11 @@ impl<'a> Fold<'a> {
         }
         let bucket = self.bucket;
         self.absent_through(bucket - 1, show);
-        self.fold_one(bucket, show);
+        if maintenance::end_of(self.windows, bucket).is_some() {
+            self.leave_out(bucket, show);
+        } else {
+            self.fold_one(bucket, show);
+        }
     }
 
     /// Folds everything through `target`; buckets after the last row are absent ones.
@@ -272,12 +368,53 @@ impl<'a> Fold<'a> {
             return;
         }
         while self.sealed < target {
-            if self.ground.idle() {
-                self.pass_over(target, show);
-                return;
+            let next = self.sealed + 1;
+            if let Some(end) = maintenance::end_of(self.windows, next) {
+                self.leave_out(end.min(target), show);
+            } else if self.ground.idle() {
+                let through = maintenance::clear_through(self.windows, next).min(target);
+                self.pass_over(through, show);
+            } else {
+                self.fold_one(next, show);
             }
-            self.fold_one(self.sealed + 1, show);
         }
+    }
+
+    /// Leaves out the buckets up to one, for maintenance: nothing is judged and nothing learned.
+    fn leave_out(&mut self, through: i64, show: &mut dyn FnMut(Shown)) {
+        for bucket in self.show_from.max(self.sealed + 1)..=through {
+            let at = self.calendar.moment(bucket);
+            let here = bucket == self.bucket;
+            let sum = |s: &FoldSeries| if here { s.open.0 } else { 0 };
+            let total = self.series.iter().fold(0i64, |a, s| a.wrapping_add(sum(s)));
+            let of_series = self
+                .series
+                .iter()
+                .filter(|s| s.born != NEVER)
+                .map(|s| (Subject::Series(s, &s.series), &s.series, sum(s)));
+            let of_total = (
+                Subject::Total(&self.ground.total),
+                &self.ground.total,
+                total,
+            );
+            let all = std::iter::once(of_total).chain(of_series);
+            for (subject, before, sum) in all.filter(|(_, before, _)| before.readings() > 0) {
+                show(Shown {
+                    subject,
+                    observed: sum.max(0) as f64,
+                    judgement: before.judge(f64::NAN),
+                    at,
+                    left_out: true,
+                });
+            }
+        }
+        if self.bucket <= through {
+            for i in std::mem::take(&mut self.touched) {
+                self.series[i].open = (0, 0);
+            }
+        }
+        self.ground.leave_out(through);
+        self.sealed = through;
     }
 
     /// Passes over absent buckets in which nothing is learned. Those of a reported silence are shown.
@@ -293,9 +430,15 @@ impl<'a> Fold<'a> {
                 observed: 0.0,
                 judgement: before.judge(0.0),
                 at,
+                left_out: false,
             });
         }
-        self.ground.pass_over(target);
+        let (silent, last) = self.ground.pass_over(target);
+        if silent > 0 {
+            let terms = &self.total_rule.terms;
+            self.total_life.stay_silent(silent, last, terms);
+            self.total_alarms.follow(&self.total_life);
+        }
         self.total_incidents
             .follow(&self.ground.total.recent, self.ground.total.incidents);
         self.sealed = target;
@@ -314,14 +457,27 @@ impl<'a> Fold<'a> {
             0
         };
         let total_before = showing.then_some(self.ground.total);
-        let sealing = self.ground.seal(at, present, sum.max(0) as f64, pace);
+        let total = sum.max(0) as f64;
+        let sealing = self.ground.seal(at, present, total, pace);
+        let rule = &self.total_rule;
+        let stirred = self.total_life.step_total(
+            &self.ground,
+            &sealing,
+            total,
+            rule.direction.sides(),
+            &rule.terms,
+        );
+        if stirred {
+            self.total_alarms.follow(&self.total_life);
+        }
         if let (Some(mut before), Some(judgement)) = (total_before, sealing.total) {
             before.advance(at, pace);
             show(Shown {
                 subject: Subject::Total(&before),
-                observed: sum.max(0) as f64,
+                observed: total,
                 judgement,
                 at,
+                left_out: false,
             });
         }
         self.total_incidents
@@ -348,18 +504,26 @@ impl<'a> Fold<'a> {
                 sum,
                 at,
                 pace,
+                &mut Hearing {
+                    life: &mut s.life,
+                    direction: s.rule.direction,
+                    limits: &s.rule.limits,
+                    terms: &s.rule.terms,
+                },
             );
-            let Some((x, judgement)) = read else { continue };
-            s.watch.step(x, &s.limits, judgement.expected, bucket);
+            let Some(read) = read else { continue };
             s.incidents.follow(&s.series.recent, s.series.incidents);
-            s.limit_incidents.follow(&s.watch.recent, s.watch.incidents);
+            if read.stirred {
+                s.alarms.follow(&s.life);
+            }
             if showing {
                 before.advance(at, pace);
                 show(Shown {
                     subject: Subject::Series(s, &before),
-                    observed: x,
-                    judgement,
+                    observed: read.x,
+                    judgement: read.judgement,
                     at,
+                    left_out: false,
                 });
             }
         }
@@ -390,9 +554,11 @@ impl<'a> Fold<'a> {
             let Some(read) = shares.read(place, &mut r.model, at.bucket) else {
                 continue;
             };
-            let (ratio, watch) = (&r.model.ratio, &r.model.watch);
+            let ratio = &r.model.ratio;
             r.incidents.follow(&ratio.recent, ratio.incidents);
-            r.limit_incidents.follow(&watch.recent, watch.incidents);
+            if read.stirred {
+                r.alarms.follow(&r.model.life);
+            }
             if showing {
                 before.advance(at.bucket);
                 show(Shown {
@@ -400,6 +566,7 @@ impl<'a> Fold<'a> {
                     observed: read.share,
                     judgement: read.judgement,
                     at,
+                    left_out: false,
                 });
             }
         }

@@ -4,6 +4,7 @@ use crate::calendar::Calendar;
 use crate::key;
 use crate::ratio;
 use crate::shared::{Direction, RING};
+use detector::{Limits, Terms};
 
 /// Id of the shipped monitor.
 pub const SHIPPED: i32 = 0;
@@ -21,6 +22,8 @@ pub struct Monitor {
     pub value_column: Option<String>,
     pub series_columns: Vec<String>,
     pub calendar: Calendar,
+    /// Buckets after its end within which an incident that returns is the same.
+    pub reopen_within: u32,
 }
 
 /// The rule of one series.
@@ -31,6 +34,19 @@ pub struct Rule {
     pub limits: detector::Limits,
     /// What the ratio of this name is, where the rule is about one.
     pub ratio: Option<ratio::Definition>,
+    /// Opens after so many ...; 0 where built in.
+    pub open_after: u32,
+    /// ... of so many readings.
+    pub open_within: u32,
+    /// Resolved after so many normal ones; 0 where built in.
+    pub resolve_after: u32,
+}
+
+/// What applies to a series: the operator's rule where there is one, else what is built in.
+pub struct InForce {
+    pub direction: Direction,
+    pub limits: Limits,
+    pub terms: Terms,
 }
 
 /// Where sealing may go.
@@ -87,12 +103,12 @@ pub fn follows_clock(m: &Monitor, newest: i64, now: i64) -> bool {
     Frontier::keeps_up(newest, now, cal)
         || newest != i64::MIN
             && now - cal.start(newest) < SILENT_FOR_US
-            && crate::store::silence_is_open(&m.name)
+            && crate::ledger::silence_is_open(&m.name)
 }
 
 impl Monitor {
-    /// Direction and limits of a series: the operator's where there are any, else those built in.
-    pub fn rule(&self, rules: &[Rule], series_key: &[u8]) -> (Direction, detector::Limits) {
+    /// What applies to a series.
+    pub fn rule(&self, rules: &[Rule], series_key: &[u8]) -> InForce {
         let own = if rules.is_empty() {
             None
         } else {
@@ -101,11 +117,35 @@ impl Monitor {
                 .iter()
                 .find(|r| r.series == label && r.ratio.is_none())
         };
-        (
-            own.and_then(|r| r.direction)
+        InForce {
+            direction: own
+                .and_then(|r| r.direction)
                 .unwrap_or_else(|| default_direction(self.id, series_key)),
-            own.map_or(detector::Limits::NONE, |r| r.limits),
-        )
+            limits: own.map_or(Limits::NONE, |r| r.limits),
+            terms: self.terms(own),
+        }
+    }
+
+    /// What applies to the total.
+    pub fn total_rule(&self, rules: &[Rule]) -> InForce {
+        InForce {
+            direction: total_direction(rules).unwrap_or(Direction::Low),
+            limits: Limits::NONE,
+            terms: self.terms(rules.iter().find(|r| r.series == key::TOTAL)),
+        }
+    }
+
+    /// What a rule asks of incidents.
+    pub fn terms(&self, rule: Option<&Rule>) -> Terms {
+        Terms {
+            reopen_within: self.reopen_within,
+            ..rule.map_or(Terms::BUILT_IN, |r| Terms {
+                open_after: r.open_after,
+                open_within: r.open_within,
+                resolve_after: r.resolve_after,
+                reopen_within: 0,
+            })
+        }
     }
 
     /// Label of a series.

@@ -14,6 +14,7 @@ use detector::{Judgement, Limits, Series, Verdict};
 use pgrx::{pg_guard, pg_sys};
 
 use crate::calendar::Calendar;
+use crate::maintenance::{self, Stretch};
 use crate::monitor::Monitor;
 use crate::plan::Plan;
 use crate::shared::{self, Delta, Direction, PreparedWork, Seat, Segment, LIVE, NEVER, RING};
@@ -125,6 +126,8 @@ struct Private {
     sealed: i64,
     ring: [i64; RING],
     ring_present: u32,
+    /// Maintenance that is known.
+    windows: Vec<Stretch>,
     /// Lies past the ring: nothing shared can be read for it any more.
     beyond: bool,
 }
@@ -304,6 +307,11 @@ impl Overlay {
             .take()
             .filter(|p| (p.command == command || p.beyond) && p.bucket <= r.bucket);
         let private = match kept {
+            Some(p) if maintenance::end_of(&p.windows, r.bucket).is_some() => {
+                // Nothing is said of maintenance, and nothing learned.
+                self.series[s as usize].private = Some(p);
+                return Opinion::LEARNING;
+            }
             Some(p) => Some(self.forward(m, p, r.bucket)),
             None => {
                 let who = Who {
@@ -388,7 +396,7 @@ impl Overlay {
             let i = b.rem_euclid(RING as i64) as usize;
             let in_ring = p.sealed != i64::MIN && b > p.sealed && b <= ring_end;
             let present = m.presence.get(b) || in_ring && p.ring_present >> i & 1 != 0;
-            if present {
+            if present && maintenance::end_of(&p.windows, b).is_none() {
                 let x = if in_ring { p.ring[i].max(0) } else { 0 };
                 p.state.step(x as f64, cal.moment(b), pace);
             }
@@ -432,9 +440,11 @@ impl Overlay {
         let model = held.model();
         let sealed = model.sealed;
         let blind = who.monitor.is_some_and(|m| self.monitors[m as usize].blind);
-        if bucket <= sealed || blind {
+        let windows = model.windows();
+        if bucket <= sealed || blind || maintenance::end_of(windows, bucket).is_some() {
             return None;
         }
+        let windows = windows.to_vec();
         let last_in_ring = sealed.saturating_add(RING as i64);
         let in_ring = sealed != i64::MIN && bucket <= last_in_ring;
         if !in_ring && touched.is_some_and(|t| t.seen) {
@@ -470,6 +480,12 @@ impl Overlay {
             let all_present = unsealed.clone().all(here);
             let mut ground = (!all_present).then_some(model.ground);
             for b in unsealed {
+                if maintenance::end_of(&windows, b).is_some() {
+                    if let Some(g) = &mut ground {
+                        g.leave_out(b);
+                    }
+                    continue;
+                }
                 let at = cal.moment(b);
                 let x = ring[place(b)].wrapping_add(own(b).0).max(0) as f64;
                 match &mut ground {
@@ -498,7 +514,9 @@ impl Overlay {
             };
             for b in from..bucket {
                 let m = who.monitor.map(|m| &self.monitors[m as usize]);
-                if m.is_some_and(|m| m.presence.get(b)) {
+                if m.is_some_and(|m| m.presence.get(b))
+                    && maintenance::end_of(&windows, b).is_none()
+                {
                     let x = own(b).0.max(0) as f64;
                     state.step(x, cal.moment(b), pace);
                 }
@@ -517,6 +535,7 @@ impl Overlay {
             sealed,
             ring,
             ring_present,
+            windows,
             beyond: !in_ring,
         }))
     }

@@ -66,6 +66,23 @@ fn is_text(type_id: pg_sys::Oid) -> bool {
     matches!(type_id, pg_sys::TEXTOID | pg_sys::VARCHAROID)
 }
 
+impl Plan {
+    /// A plan that reads no rows: for what concerns a monitor as a whole.
+    pub fn of_monitor(monitor: i32, calendar: Calendar) -> Plan {
+        Plan {
+            monitor,
+            calendar,
+            time: Column {
+                number: 0,
+                type_id: pg_sys::InvalidOid,
+            },
+            value: None,
+            keys: Vec::new(),
+            verdict: None,
+        }
+    }
+}
+
 /// The plan of a trigger. Its arguments: monitor id, bucket width in microseconds, time zone, time column,
 /// value column (empty: rows are counted), series columns.
 ///

@@ -1,10 +1,10 @@
 //! Ratios: a part of a whole, both sums of series of one monitor, as a rule defines it. Judged when a bucket is sealed,
 //! since both may grow until then.
 
-use detector::{Judgement, LimitWatch, Limits, Ratio};
+use detector::{Judgement, Lifecycle, Limits, Ratio, Terms, Told};
 
 use crate::key;
-use crate::monitor::Rule;
+use crate::monitor::{Monitor, Rule};
 use crate::shared::{Direction, RatioModel, RATIOS};
 
 /// What a rule says a ratio is.
@@ -52,7 +52,7 @@ pub fn defined(rules: &[Rule]) -> impl Iterator<Item = (usize, &Rule, &Definitio
 }
 
 /// The ratios of rules, with nothing read yet.
-pub fn models(rules: &[Rule]) -> [RatioModel; RATIOS] {
+pub fn models(monitor: &Monitor, rules: &[Rule]) -> [RatioModel; RATIOS] {
     let mut models = [RatioModel::NONE; RATIOS];
     for (place, rule, definition) in defined(rules) {
         models[place] = RatioModel {
@@ -60,6 +60,7 @@ pub fn models(rules: &[Rule]) -> [RatioModel; RATIOS] {
             min_volume: definition.min_volume,
             limits: rule.limits,
             direction: rule.direction.unwrap_or(Direction::Both) as u8,
+            terms: monitor.terms(Some(rule)),
             ..RatioModel::NONE
         };
     }
@@ -89,6 +90,8 @@ pub struct Reading {
     pub share: f64,
     pub whole: f64,
     pub judgement: Judgement,
+    /// Whether an incident that is heard of was opened, went on or ended.
+    pub stirred: bool,
 }
 
 impl Sums {
@@ -111,15 +114,27 @@ impl Sums {
     pub fn read(&self, place: usize, model: &mut RatioModel, bucket: i64) -> Option<Reading> {
         let whole = self.wholes[place].max(0) as f64;
         let part = (self.parts[place].max(0) as f64).min(whole);
-        let judgement = model.ratio.step(part, whole, model.min_volume, bucket)?;
+        let (judgement, bounds) =
+            model
+                .ratio
+                .step_bounded(part, whole, model.min_volume, bucket)?;
         let share = part / whole;
-        model
-            .watch
-            .step(share, &model.limits, judgement.expected, bucket);
+        let told = Told {
+            x: share,
+            bucket,
+            judgement: &judgement,
+            bounds,
+            own: model.ratio.own(bucket),
+            allowed: Direction::from_u8(model.direction).sides(),
+            limits: &model.limits,
+            share: true,
+        };
+        let stirred = model.life.step(&told, &model.terms);
         Some(Reading {
             share,
             whole,
             judgement,
+            stirred,
         })
     }
 }
@@ -142,21 +157,21 @@ pub fn of_stored_key(key: &[u8]) -> Option<u64> {
     }
 }
 
-/// The state of a ratio as it is stored: length of the ratio's state, that, the state of its limits.
+/// The state of a ratio as it is stored: length of the ratio's state, that, what is heard of it.
 pub fn encode(model: &RatioModel) -> Vec<u8> {
     let ratio = model.ratio.encode();
     let mut out = (ratio.len() as u32).to_le_bytes().to_vec();
     out.extend_from_slice(&ratio);
-    out.extend_from_slice(&model.watch.encode());
+    out.extend_from_slice(&model.life.encode());
     out
 }
 
 /// The other way.
-pub fn decode(bytes: &[u8]) -> Option<(Ratio, LimitWatch)> {
+pub fn decode(bytes: &[u8]) -> Option<(Ratio, Lifecycle)> {
     let length = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
     let ratio = Ratio::decode(bytes.get(4..4 + length)?).ok()?;
-    let watch = LimitWatch::decode(bytes.get(4 + length..)?).ok()?;
-    Some((ratio, watch))
+    let life = Lifecycle::decode(bytes.get(4 + length..)?).ok()?;
+    Some((ratio, life))
 }
 
 impl RatioModel {
@@ -165,8 +180,9 @@ impl RatioModel {
         id: 0,
         min_volume: 0.0,
         ratio: Ratio::new(),
-        watch: LimitWatch::new(),
+        life: Lifecycle::new(),
         limits: Limits::NONE,
+        terms: Terms::BUILT_IN,
         direction: Direction::Both as u8,
     };
 }

@@ -1,15 +1,14 @@
 //! Reconciling: what the fold wants against what `alerts` records, and the difference appended.
 //! Level-triggered: doing it twice adds nothing.
 
-use detector::{reason, reason_of_share, score, Incident, ReasonInput, Verdict};
-use pgrx::datum::datetime_support::ToIsoString;
+use detector::{reason, reason_of_share, score, Alarm, Incident, ReasonInput, Verdict};
 use serde_json::{json, Map, Value};
 
-use crate::fold::{Fold, FoldRatio};
+use crate::fold::Fold;
 use crate::key;
+use crate::ledger::{self, Alert, Figures, Recorded};
 use crate::monitor::{total_direction, Monitor, Rule};
-use crate::shared::{Direction, RatioModel};
-use crate::store::{self, Alert, Figures, Recorded};
+use crate::notices;
 
 /// By how many buckets late rows may move the start of an incident that is recorded already.
 const SHIFT: i64 = 5;
@@ -22,7 +21,11 @@ pub struct Wanted {
     /// Its figures are shares of a whole, not counts.
     pub share: bool,
     pub incident: Incident,
-    /// Its direction may not alert: it is followed where it is recorded already, and never opened.
+    /// Bucket in which it was last reopened; i64::MIN where it never was.
+    pub reopened: i64,
+    /// Whether it flaps.
+    pub flapping: bool,
+    /// Nobody is to hear of it: it is followed where it is recorded already, and never opened.
     pub muted: bool,
 }
 
@@ -35,6 +38,26 @@ impl Wanted {
             &ReasonInput::from(&self.incident),
             m.calendar.pace(),
         )
+    }
+
+    fn new(series: &str, labels: &Value, incident: Incident, muted: bool) -> Wanted {
+        Wanted {
+            series: series.into(),
+            labels: labels.clone(),
+            share: false,
+            incident,
+            reopened: i64::MIN,
+            flapping: false,
+            muted,
+        }
+    }
+
+    fn of_alarm(series: &str, labels: &Value, alarm: &Alarm, muted: bool) -> Wanted {
+        Wanted {
+            reopened: alarm.reopened,
+            flapping: alarm.is_flapping(),
+            ..Wanted::new(series, labels, alarm.incident, muted)
+        }
     }
 }
 
@@ -62,131 +85,86 @@ fn total_alerts(rules: &[Rule], i: &Incident) -> bool {
     }
 }
 
-/// Incidents of the total, of interest to `alerts`.
-pub fn wanted_total(rules: &[Rule], incidents: &[Incident]) -> Vec<Wanted> {
-    incidents
+/// Incidents of the total, of interest to `alerts`: those that are heard of, and muted its own.
+pub fn wanted_total(rules: &[Rule], own: &[Incident], alarms: &[Alarm]) -> Vec<Wanted> {
+    let labels = Value::Object(Map::new());
+    let mut list: Vec<Wanted> = alarms
         .iter()
-        .map(|i| Wanted {
-            series: key::TOTAL.into(),
-            labels: Value::Object(Map::new()),
-            share: false,
-            incident: *i,
-            muted: !total_alerts(rules, i),
+        .map(|a| {
+            let muted = !total_alerts(rules, &a.incident);
+            Wanted::of_alarm(key::TOTAL, &labels, a, muted)
         })
-        .collect()
+        .collect();
+    list.extend(
+        own.iter()
+            .map(|i| Wanted::new(key::TOTAL, &labels, *i, true)),
+    );
+    merge(list)
 }
 
-/// Incidents of a series: those of the statistics and of the limits; where both see the same it is one.
+/// Incidents of a series: those that are heard of, and muted its own, so that a rule that asks for more does not
+/// retract what an older one has recorded.
 pub fn wanted_series(
     m: &Monitor,
     series_key: &[u8],
-    direction: Direction,
-    by_statistics: &[Incident],
-    by_limits: &[Incident],
+    own: &[Incident],
+    alarms: &[Alarm],
 ) -> Vec<Wanted> {
     let series = m.label(series_key);
     let labels = key::labels(series_key, &m.series_columns);
-    let wanted = |i: &Incident, muted| Wanted {
-        series: series.clone(),
-        labels: labels.clone(),
-        share: false,
-        incident: *i,
-        muted,
-    };
-    let mut list: Vec<Wanted> = by_limits.iter().map(|i| wanted(i, false)).collect();
-    list.extend(
-        by_statistics
-            .iter()
-            .map(|i| wanted(i, !direction.allows(i.direction))),
-    );
+    let mut list: Vec<Wanted> = alarms
+        .iter()
+        .map(|a| Wanted::of_alarm(&series, &labels, a, false))
+        .collect();
+    list.extend(own.iter().map(|i| Wanted::new(&series, &labels, *i, true)));
     merge(list)
 }
 
 /// Incidents of a ratio, as [`wanted_series`] has those of a series.
-pub fn wanted_ratio(
-    name: &str,
-    model: &RatioModel,
-    by_statistics: &[Incident],
-    by_limits: &[Incident],
-) -> Vec<Wanted> {
-    let direction = Direction::from_u8(model.direction);
-    let wanted = |i: &Incident, muted| Wanted {
-        series: name.to_string(),
-        labels: json!({ "ratio": name }),
-        share: true,
-        incident: *i,
-        muted,
-    };
-    let mut list: Vec<Wanted> = by_limits.iter().map(|i| wanted(i, false)).collect();
-    list.extend(
-        by_statistics
-            .iter()
-            .map(|i| wanted(i, !direction.allows(i.direction))),
-    );
+pub fn wanted_ratio(name: &str, own: &[Incident], alarms: &[Alarm]) -> Vec<Wanted> {
+    let labels = json!({ "ratio": name });
+    let mut list: Vec<Wanted> = alarms
+        .iter()
+        .map(|a| Wanted::of_alarm(name, &labels, a, false))
+        .collect();
+    list.extend(own.iter().map(|i| Wanted::new(name, &labels, *i, true)));
+    list.iter_mut().for_each(|w| w.share = true);
     merge(list)
 }
 
-/// Joins overlapping incidents of one direction.
+/// Drops the muted that overlap one of their side that speaks.
 fn merge(mut list: Vec<Wanted>) -> Vec<Wanted> {
-    list.sort_by_key(|w| (w.incident.direction, w.incident.opened));
-    let mut out: Vec<Wanted> = Vec::new();
-    for w in list {
-        if let Some(last) = out.last_mut() {
-            let a = &mut last.incident;
-            let b = &w.incident;
-            if a.direction == b.direction && b.opened <= a.resolved {
-                // A muted one lends nothing to one that speaks.
-                if last.muted && !w.muted {
-                    *last = w;
-                } else if last.muted == w.muted {
-                    a.resolved = a.resolved.max(b.resolved);
-                    a.last_seen = a.last_seen.max(b.last_seen);
-                    a.severity = a.severity.max(b.severity);
-                    a.buckets = a.buckets.max(b.buckets);
-                    a.peak_surprise = a.peak_surprise.max(b.peak_surprise);
-                    a.peak_by(b.peak_observed, b.peak_expected);
-                }
-                continue;
-            }
-        }
-        out.push(w);
-    }
-    out.sort_by_key(|w| w.incident.opened);
-    out
+    let speaking: Vec<Incident> = list
+        .iter()
+        .filter(|w| !w.muted)
+        .map(|w| w.incident)
+        .collect();
+    list.retain(|w| {
+        let i = &w.incident;
+        let same = |s: &&Incident| {
+            s.direction == i.direction && s.opened <= i.resolved && i.opened <= s.resolved
+        };
+        !w.muted || !speaking.iter().any(|s| same(&s))
+    });
+    list.sort_by_key(|w| w.incident.opened);
+    list
 }
 
 /// Everything a fold has seen.
 pub fn wanted_of_fold(m: &Monitor, rules: &[Rule], fold: &Fold) -> Vec<Wanted> {
-    let mut list = wanted_total(rules, &fold.total_incidents.list);
+    let mut list = wanted_total(rules, &fold.total_incidents.list, &fold.total_alarms.list);
     for s in &fold.series {
-        list.extend(wanted_series(
-            m,
-            &s.key,
-            s.direction,
-            &s.incidents.list,
-            &s.limit_incidents.list,
-        ));
+        list.extend(wanted_series(m, &s.key, &s.incidents.list, &s.alarms.list));
     }
-    for FoldRatio {
-        name,
-        model,
-        incidents,
-        limit_incidents,
-    } in &fold.ratios
-    {
-        list.extend(wanted_ratio(
-            name,
-            model,
-            &incidents.list,
-            &limit_incidents.list,
-        ));
+    for r in &fold.ratios {
+        list.extend(wanted_ratio(&r.name, &r.incidents.list, &r.alarms.list));
     }
     list.sort_by_key(|w| w.incident.opened);
     list
 }
 
 /// The incidents a state remembers, oldest first.
-pub fn remembered(recent: &[Incident], count: u32) -> Vec<Incident> {
+pub fn remembered<T: Copy>(recent: &[T], count: u32) -> Vec<T> {
     let n = recent.len() as u32;
     (count.saturating_sub(n)..count)
         .map(|k| recent[(k % n) as usize])
@@ -205,28 +183,30 @@ pub fn signature(wanted: &[Wanted]) -> u64 {
         add(u64::from(i.severity) << 8 | i.direction as u8 as u64);
         add(u64::from(i.buckets));
         add(i.peak_observed.to_bits());
+        add(w.reopened as u64);
+        add(u64::from(w.flapping));
     }
     add(wanted.iter().filter(|w| w.muted).count() as u64);
     h | 1
 }
 
-/// Brings `alerts` up to what is wanted. Gives how many announced rows were added.
+/// Brings `alerts` up to what is wanted. Gives how many state changes were recorded.
 /// Takes the append lock, so the caller must be inside a transaction that may write.
 pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
     let start = |b: i64| m.calendar.start(b);
+    let related = m.calendar.start(i64::from(m.reopen_within));
     let since = wanted
         .iter()
-        .map(|w| start(w.incident.opened.saturating_sub(SHIFT)))
+        .map(|w| start(w.incident.opened.saturating_sub(SHIFT)).saturating_sub(related))
         .chain(scope.retract_from)
         .min()
         .unwrap_or(scope.sealed_at);
-    store::append_lock();
-    let mut recorded: Vec<Recorded> = store::recorded(&m.name, since)
-        .into_iter()
-        .filter(|r| scope.series.as_ref().is_none_or(|s| s.contains(&r.series)))
-        .collect();
+    ledger::append_lock();
+    let mut recorded: Vec<Recorded> = ledger::recorded(&m.name, since);
+    let speaks_for = |r: &Recorded| scope.series.as_ref().is_none_or(|s| s.contains(&r.series));
     let mut taken = vec![false; recorded.len()];
-    let mut added = 0;
+    let mut rows: Vec<Alert> = Vec::new();
+    let mut new: Vec<&Wanted> = Vec::new();
     for w in wanted {
         let i = &w.incident;
         // The same incident: recorded while it goes on, or a little before where late rows moved its start. An
@@ -244,22 +224,16 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
         match found {
             Some(n) => {
                 taken[n] = true;
-                added += update(m, w, &mut recorded[n], scope);
+                update(m, w, &mut recorded[n], scope, &mut rows);
             }
             None if w.muted || start(i.last_seen) < scope.horizon => {}
-            None => {
-                let id = append(m, w, None, "opened", scope);
-                added += 1;
-                if !i.is_open() {
-                    append(m, w, Some(id), "resolved", scope);
-                    added += 1;
-                }
-            }
+            None => new.push(w),
         }
     }
+    open(m, new, &recorded, scope, &mut rows);
     if scope.current {
         for (r, taken) in recorded.iter().zip(taken) {
-            if taken || r.state == "retracted" {
+            if taken || r.state == "retracted" || !speaks_for(r) {
                 continue;
             }
             if r.opened_at > scope.sealed_at && !(scope.provisional && r.direction > 0) {
@@ -268,24 +242,96 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
             }
             let unwanted = scope.retract_from.is_some_and(|from| r.opened_at >= from);
             if unwanted {
-                close(m, r, "retracted", scope.sealed_at);
-                added += 1;
+                rows.push(close(r, "retracted", scope.sealed_at));
             } else if r.is_open() {
-                close(m, r, "resolved", scope.sealed_at);
-                added += 1;
+                rows.push(close(r, "resolved", scope.sealed_at));
             }
         }
     }
-    added
+    notices::announce(m, &mut rows);
+    ledger::append_all(&m.name, &rows);
+    rows.iter().filter(|a| a.event != "progress").count()
 }
 
-/// The worst of an incident so far, by name.
-pub fn severity(i: &Incident) -> &'static str {
-    if i.severity == Verdict::Critical as u8 {
-        "critical"
-    } else {
-        "warning"
+/// Incidents that came together, in order of opening.
+pub struct Cluster<'a> {
+    /// What opens after this bucket does not belong to them.
+    until: i64,
+    pub members: Vec<&'a Wanted>,
+}
+
+/// Groups incidents: one belongs to those of which one goes on when it opens, or ended within `reopen_window` before.
+pub fn clusters<'a>(m: &Monitor, mut list: Vec<&'a Wanted>) -> Vec<Cluster<'a>> {
+    let end = |w: &Wanted| {
+        let near = i64::from(m.reopen_within);
+        w.incident.resolved.saturating_add(near)
+    };
+    list.sort_by_key(|w| w.incident.opened);
+    let mut out: Vec<Cluster> = Vec::new();
+    for w in list {
+        match out.last_mut() {
+            Some(c) if w.incident.opened <= c.until => {
+                c.until = c.until.max(end(w));
+                c.members.push(w);
+            }
+            _ => out.push(Cluster {
+                until: end(w),
+                members: vec![w],
+            }),
+        }
     }
+    out
+}
+
+/// Opens incidents, each in the group of those it came with: one that has a member that goes on, or that ended within
+/// `reopen_window` before.
+fn open(
+    m: &Monitor,
+    new: Vec<&Wanted>,
+    recorded: &[Recorded],
+    scope: &Scope,
+    rows: &mut Vec<Alert>,
+) {
+    let related = m.calendar.start(i64::from(m.reopen_within));
+    for Cluster { until, mut members } in clusters(m, new) {
+        let first = m.calendar.start(members[0].incident.opened);
+        let until = m.calendar.start(until);
+        let known = recorded
+            .iter()
+            .filter(|r| r.state != "retracted" && r.opened_at <= until)
+            .filter(|r| {
+                r.resolved_at
+                    .is_none_or(|t| first <= t.saturating_add(related))
+            })
+            .map(|r| r.group)
+            .max();
+        // The worst first: it stands for the group.
+        members.sort_by(|a, b| {
+            let key = |w: &Wanted| (w.incident.severity, w.incident.peak_surprise);
+            key(b)
+                .partial_cmp(&key(a))
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
+        let mut group = known;
+        let mut ends = Vec::new();
+        for w in members {
+            let id = ledger::next_alert_id();
+            let group = *group.get_or_insert(id);
+            rows.push(row(m, w, id, group, "opened", scope));
+            if !w.incident.is_open() {
+                ends.push((w, id, group));
+            }
+        }
+        ends.sort_by_key(|(w, _, _)| w.incident.resolved);
+        for (w, id, group) in ends {
+            rows.push(row(m, w, id, group, "resolved", scope));
+        }
+    }
+}
+
+/// Whether an incident is critical at its worst so far.
+pub fn is_critical(i: &Incident) -> bool {
+    i.severity == Verdict::Critical as u8
 }
 
 fn end_of(i: &Incident, m: &Monitor) -> i64 {
@@ -297,36 +343,43 @@ fn end_of(i: &Incident, m: &Monitor) -> i64 {
 }
 
 /// Follows a recorded incident.
-fn update(m: &Monitor, w: &Wanted, r: &mut Recorded, scope: &Scope) -> usize {
+fn update(m: &Monitor, w: &Wanted, r: &mut Recorded, scope: &Scope, rows: &mut Vec<Alert>) {
     let i = &w.incident;
-    let critical = i.severity == Verdict::Critical as u8;
-    let mut added = 0;
-    if r.state == "retracted" || !r.is_open() && i.is_open() && scope.current {
-        if w.muted || m.calendar.start(i.last_seen) < scope.horizon {
-            return 0;
+    let start = |b: i64| m.calendar.start(b);
+    let before = rows.len();
+    let mut add = |event| rows.push(row(m, w, r.id, r.group, event, scope));
+    // What a person resolved stays so until it has come to rest and returns.
+    let returned = !r.by_hand
+        || r.resolved_at
+            .is_some_and(|t| start(i.opened.max(w.reopened)) > t);
+    if r.state == "retracted" || !r.is_open() && i.is_open() && scope.current && returned {
+        if w.muted || start(i.last_seen) < scope.horizon {
+            return;
         }
-        append(m, w, Some(r.id), "reopened", scope);
+        add(if w.flapping { "flapping" } else { "reopened" });
         r.state = "open".into();
-        added += 1;
+        r.flapping = w.flapping;
     }
     if !r.is_open() {
-        if added == 0 && !i.is_open() && figures_differ(m, i, r) {
+        if !i.is_open() && figures_differ(m, i, r) && !r.by_hand {
             // It is over, so these are its last figures; those recorded were corrected since.
-            append(m, w, Some(r.id), "progress", scope);
+            add("progress");
         }
-        return added;
+        return;
     }
-    if critical && !r.critical {
-        append(m, w, Some(r.id), "escalated", scope);
+    if is_critical(i) && !r.critical {
+        add("escalated");
         r.critical = true;
-        added += 1;
+    }
+    if w.flapping && !r.flapping && i.is_open() {
+        add("flapping");
+        r.flapping = true;
     }
     if !i.is_open() {
-        append(m, w, Some(r.id), "resolved", scope);
+        add("resolved");
         r.state = "resolved".into();
-        added += 1;
-    } else if added == 0 {
-        let seen = m.calendar.start(i.last_seen);
+    } else if rows.len() == before {
+        let seen = start(i.last_seen);
         let goes_on = seen > r.last_seen_at
             && (i.buckets as i32 > r.buckets || score(i.peak_surprise) as f32 > r.peak_score);
         // Only the survey knows all of an incident that goes on.
@@ -335,10 +388,9 @@ fn update(m: &Monitor, w: &Wanted, r: &mut Recorded, scope: &Scope) -> usize {
                 || (i.buckets as i32) < r.buckets
                 || is_further(r.peak_observed, i.peak_observed, i.direction));
         if goes_on || corrected {
-            append(m, w, Some(r.id), "progress", scope);
+            rows.push(row(m, w, r.id, r.group, "progress", scope));
         }
     }
-    added
 }
 
 /// Whether a reading lies further out than another, on the side of an incident.
@@ -354,8 +406,15 @@ fn figures_differ(m: &Monitor, i: &Incident, r: &Recorded) -> bool {
         || score(i.peak_surprise) as f32 != r.peak_score
 }
 
-/// Appends a row for a wanted incident and announces it, unless it is only progress.
-fn append(m: &Monitor, w: &Wanted, incident: Option<i64>, event: &str, scope: &Scope) -> i64 {
+/// A row for a wanted incident.
+fn row(
+    m: &Monitor,
+    w: &Wanted,
+    incident: i64,
+    group: i64,
+    event: &'static str,
+    scope: &Scope,
+) -> Alert {
     let i = &w.incident;
     let start = |b: i64| m.calendar.start(b);
     let opening = event == "opened";
@@ -364,7 +423,8 @@ fn append(m: &Monitor, w: &Wanted, incident: Option<i64>, event: &str, scope: &S
         "opened" if start(i.opened) < scope.horizon => {
             start(scope.horizon.div_euclid(m.calendar.width) + 1).min(start(i.last_seen))
         }
-        "opened" | "reopened" => start(i.opened),
+        "opened" => start(i.opened),
+        "reopened" | "flapping" => start(i.opened.max(w.reopened)),
         "resolved" => start(i.resolved),
         _ => start(i.last_seen),
     };
@@ -373,7 +433,6 @@ fn append(m: &Monitor, w: &Wanted, incident: Option<i64>, event: &str, scope: &S
     } else {
         (i.peak_observed, i.peak_expected, i.peak_surprise)
     };
-    let why = w.reason(m);
     let text = match event {
         "resolved" if i.is_accepted() => {
             format!(
@@ -388,15 +447,24 @@ fn append(m: &Monitor, w: &Wanted, incident: Option<i64>, event: &str, scope: &S
             i.buckets,
             if i.buckets == 1 { "bucket" } else { "buckets" }
         ),
-        _ => why,
+        "flapping" => format!(
+            "{} comes and goes; the next word of it is when it has come to rest",
+            w.series
+        ),
+        _ => w.reason(m),
     };
-    let (id, payload) = store::append(&Alert {
+    Alert {
+        id: if opening {
+            incident
+        } else {
+            ledger::next_alert_id()
+        },
         incident,
+        group,
         event,
-        monitor: &m.name,
-        series: &w.series,
+        series: w.series.clone(),
         labels: w.labels.clone(),
-        severity: severity(i),
+        critical: is_critical(i),
         direction: i16::from(i.direction),
         time,
         observed: finite(observed),
@@ -412,48 +480,29 @@ fn append(m: &Monitor, w: &Wanted, incident: Option<i64>, event: &str, scope: &S
             peak_expected: i.peak_expected,
             peak_score: score(i.peak_surprise),
         }),
-    });
-    if event != "progress" {
-        store::notify(&payload);
+        actor: None,
+        note: None,
+        silence: None,
+        notice: None,
     }
-    id
 }
 
 /// Ends a recorded incident that the fold does not know (any more).
-fn close(m: &Monitor, r: &Recorded, event: &str, at: i64) {
+fn close(r: &Recorded, event: &'static str, at: i64) -> Alert {
     let text = if event == "retracted" {
         format!("{}: what caused the alert was corrected", r.series)
     } else {
         format!("{} is back to normal", r.series)
     };
-    let (_, payload) = store::append(&Alert {
-        incident: Some(r.id),
-        event,
-        monitor: &m.name,
-        series: &r.series,
-        labels: Value::Object(Map::new()),
-        severity: if r.critical { "critical" } else { "warning" },
-        direction: r.direction,
+    Alert {
         time: at.max(r.opened_at),
-        observed: None,
-        expected: None,
-        lower: None,
-        upper: None,
         score: 0.0,
-        reason: text,
-        last_seen_at: r.last_seen_at,
-        figures: None,
-    });
-    store::notify(&payload);
+        ..Alert::about(r, event, text)
+    }
 }
 
 fn finite(x: f64) -> Option<f64> {
     x.is_finite().then_some(x)
-}
-
-/// A time as ISO 8601 in UTC.
-pub fn iso(us: i64) -> String {
-    format!("{}Z", store::timestamp(us).to_utc().to_iso_string())
 }
 
 /// A text cut to at most so many bytes, at a character's end.
@@ -466,39 +515,4 @@ pub fn cut(text: &str, bytes: usize) -> &str {
         end -= 1;
     }
     &text[..end]
-}
-
-/// Labels, unless they are so long that they would burst the payload.
-pub fn small(labels: &Value) -> Value {
-    if labels.to_string().len() <= 2000 {
-        labels.clone()
-    } else {
-        Value::Object(Map::new())
-    }
-}
-
-fn rounded(x: Option<f64>) -> Value {
-    x.map_or(Value::Null, |x| json!((x * 100.0).round() / 100.0))
-}
-
-/// What is announced; always under 8,000 bytes.
-pub fn payload(id: i64, incident: i64, a: &Alert) -> Value {
-    json!({
-        "v": 1,
-        "alert": id,
-        "incident": incident,
-        "event": a.event,
-        "monitor": cut(a.monitor, 400),
-        "series": cut(a.series, 400),
-        "labels": small(&a.labels),
-        "severity": a.severity,
-        "direction": a.direction,
-        "time": iso(a.time),
-        "observed": rounded(a.observed),
-        "expected": rounded(a.expected),
-        "lower": rounded(a.lower),
-        "upper": rounded(a.upper),
-        "score": rounded(Some(a.score)),
-        "reason": cut(&a.reason, 1000),
-    })
 }

@@ -3,16 +3,18 @@
 
 use std::sync::atomic::Ordering;
 
-use detector::{Ground, Incident, LimitWatch, Limits, Series};
+use detector::{Alarm, Ground, Lifecycle, Series};
 
 use crate::calendar::{self, DAY_US};
-use crate::fold::Fold;
+use crate::fold::{hear, Fold, Hearing};
+use crate::maintenance::{self, Stretch};
 use crate::monitor::{follows_clock, open_for, Frontier, Monitor, Rule};
 use crate::quiet;
 use crate::ratio;
 use crate::reconcile::{self, Scope, Wanted};
 use crate::shared::{
-    Cell, Direction, LoadedModel, LoadedSeries, RatioModel, Seat, Seen, Segment, LIVE, NEVER, RING,
+    Cell, Direction, LoadedModel, LoadedSeries, RatioModel, Seat, Seen, Segment, SlotModel, LIVE,
+    NEVER, RING,
 };
 use crate::{settings, store};
 
@@ -162,7 +164,8 @@ pub fn load(place: &Place) -> Option<Loaded> {
         place.cell.future_from.fetch_min(rejected, Ordering::AcqRel);
     }
 
-    let mut fold = Fold::new(m, &rules);
+    let windows = store::maintenance(m);
+    let mut fold = Fold::new(m, &rules, &windows);
     let unfolded = store::unfolded(m);
     if catching_up {
         resume_shared(place, &mut fold, sealed);
@@ -223,7 +226,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
                 series.push(LoadedSeries {
                     slot,
                     series: s.series,
-                    watch: s.watch,
+                    life: s.life,
                     born: s.born,
                     open: Vec::new(),
                 });
@@ -243,7 +246,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
                 series.push(LoadedSeries {
                     slot,
                     series: Series::new(),
-                    watch: LimitWatch::new(),
+                    life: Lifecycle::new(),
                     born: NEVER,
                     open: Vec::new(),
                 });
@@ -280,6 +283,12 @@ pub fn load(place: &Place) -> Option<Loaded> {
         ground: fold.ground,
         ratios: fold.ratio_models(),
         ratios_version: rules_version,
+        life: fold.total_life,
+        windows: windows
+            .iter()
+            .filter(|w| w.1 > fold.sealed)
+            .copied()
+            .collect(),
         series,
     };
     place
@@ -294,14 +303,14 @@ pub fn load(place: &Place) -> Option<Loaded> {
 /// Goes on from the models as they are shared.
 fn resume_shared(place: &Place, fold: &mut Fold, sealed: i64) {
     let held = place.segment.read(place.cell);
-    fold.resume(held.model().ground, sealed);
+    fold.resume(held.model().ground, held.model().life, sealed);
     for r in held.model().ratios.iter().filter(|r| r.id != 0) {
-        fold.resume_ratio(r.id, r.ratio, r.watch);
+        fold.resume_ratio(r.id, r.ratio, r.life);
     }
     for (n, slot) in place.segment.slots_of(place.cell) {
         let s = held.slot(n);
         if s.born != NEVER {
-            fold.resume_series(slot.key().to_vec(), s.series, s.watch, s.born);
+            fold.resume_series(slot.key().to_vec(), s.series, s.life, s.born);
         }
     }
 }
@@ -331,12 +340,12 @@ pub fn resume_stored(m: &Monitor, fold: &mut Fold, before: i64) {
     let mut states = Vec::new();
     for (key, state) in snapshot.states {
         if key.is_empty() {
-            ground = Ground::decode(&state).ok();
+            ground = decode_monitor(&state);
             continue;
         }
         if let Some(id) = ratio::of_stored_key(&key) {
             match ratio::decode(&state) {
-                Some((state, watch)) => ratios.push((id, state, watch)),
+                Some((state, life)) => ratios.push((id, state, life)),
                 None => return,
             }
             continue;
@@ -346,32 +355,51 @@ pub fn resume_stored(m: &Monitor, fold: &mut Fold, before: i64) {
             None => return,
         }
     }
-    let Some(ground) = ground else { return };
-    fold.resume(ground, snapshot.bucket);
-    for (id, state, watch) in ratios {
-        fold.resume_ratio(id, state, watch);
+    let Some((ground, life)) = ground else { return };
+    fold.resume(ground, life, snapshot.bucket);
+    for (id, state, life) in ratios {
+        fold.resume_ratio(id, state, life);
     }
-    for (key, (series, watch, born)) in states {
-        fold.resume_series(key, series, watch, born);
+    for (key, (series, life, born)) in states {
+        fold.resume_series(key, series, life, born);
     }
 }
 
-fn encode_series(series: &Series, watch: &LimitWatch, born: i64) -> Vec<u8> {
-    let (s, w) = (series.encode(), watch.encode());
-    let mut out = Vec::with_capacity(12 + s.len() + w.len());
-    out.extend_from_slice(&born.to_le_bytes());
-    out.extend_from_slice(&(s.len() as u32).to_le_bytes());
-    out.extend_from_slice(&s);
-    out.extend_from_slice(&w);
+/// Two states, the length of the first before them.
+fn encode_pair(model: &[u8], life: &Lifecycle) -> Vec<u8> {
+    let life = life.encode();
+    let mut out = Vec::with_capacity(4 + model.len() + life.len());
+    out.extend_from_slice(&(model.len() as u32).to_le_bytes());
+    out.extend_from_slice(model);
+    out.extend_from_slice(&life);
     out
 }
 
-fn decode_series(bytes: &[u8]) -> Option<(Series, LimitWatch, i64)> {
+fn decode_pair(bytes: &[u8]) -> Option<(&[u8], Lifecycle)> {
+    let len = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
+    let model = bytes.get(4..4usize.checked_add(len)?)?;
+    Some((model, Lifecycle::decode(bytes.get(4 + len..)?).ok()?))
+}
+
+fn encode_monitor(ground: &Ground, life: &Lifecycle) -> Vec<u8> {
+    encode_pair(&ground.encode(), life)
+}
+
+fn decode_monitor(bytes: &[u8]) -> Option<(Ground, Lifecycle)> {
+    let (ground, life) = decode_pair(bytes)?;
+    Some((Ground::decode(ground).ok()?, life))
+}
+
+fn encode_series(series: &Series, life: &Lifecycle, born: i64) -> Vec<u8> {
+    let mut out = born.to_le_bytes().to_vec();
+    out.extend(encode_pair(&series.encode(), life));
+    out
+}
+
+fn decode_series(bytes: &[u8]) -> Option<(Series, Lifecycle, i64)> {
     let born = i64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
-    let len = u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?) as usize;
-    let series = Series::decode(bytes.get(12..12 + len)?).ok()?;
-    let watch = LimitWatch::decode(bytes.get(12 + len..)?).ok()?;
-    Some((series, watch, born))
+    let (series, life) = decode_pair(bytes.get(8..)?)?;
+    Some((Series::decode(series).ok()?, life, born))
 }
 
 fn ratio_states<'a>(
@@ -381,13 +409,13 @@ fn ratio_states<'a>(
 }
 
 fn capture(fold: &Fold) -> store::Snapshot {
-    let mut states = vec![(Vec::new(), fold.ground.encode())];
+    let mut states = vec![(Vec::new(), encode_monitor(&fold.ground, &fold.total_life))];
     states.extend(ratio_states(fold.ratios.iter().map(|r| &r.model)));
     states.extend(
         fold.series
             .iter()
             .filter(|s| s.born != NEVER)
-            .map(|s| (s.key.clone(), encode_series(&s.series, &s.watch, s.born))),
+            .map(|s| (s.key.clone(), encode_series(&s.series, &s.life, s.born))),
     );
     store::Snapshot {
         bucket: fold.sealed,
@@ -401,14 +429,13 @@ pub fn capture_shared(place: &Place) -> Option<store::Snapshot> {
     if place.needs_load() || held.model().sealed == i64::MIN {
         return None;
     }
-    let mut states = vec![(Vec::new(), held.model().ground.encode())];
-    states.extend(ratio_states(
-        held.model().ratios.iter().filter(|r| r.id != 0),
-    ));
+    let model = held.model();
+    let mut states = vec![(Vec::new(), encode_monitor(&model.ground, &model.life))];
+    states.extend(ratio_states(model.ratios.iter().filter(|r| r.id != 0)));
     for (n, slot) in place.segment.slots_of(place.cell) {
         let s = held.slot(n);
         if s.born != NEVER {
-            let state = encode_series(&s.series, &s.watch, s.born);
+            let state = encode_series(&s.series, &s.life, s.born);
             states.push((slot.key().to_vec(), state));
         }
     }
@@ -454,22 +481,32 @@ pub fn rules_of(place: &Place) -> (Vec<Rule>, u64) {
 pub fn apply_rules(place: &Place, rules: &[Rule], version: u64) {
     let mut held = place.segment.write(place.cell);
     for (n, slot) in place.segment.slots_of(place.cell) {
-        let (direction, limits) = place.monitor.rule(rules, slot.key());
+        let rule = place.monitor.rule(rules, slot.key());
         let s = held.slot(n);
-        if s.rules_version < version {
-            s.direction = direction as u8;
-            s.limits = limits;
+        if s.rules_version <= version {
+            s.direction = rule.direction as u8;
+            s.limits = rule.limits;
+            s.terms = rule.terms;
             s.member = ratio::membership(rules, &place.monitor.label(slot.key()));
             s.rules_version = version;
             slot.changed.store(1, Ordering::Release);
         }
     }
-    for known in ratio::models(rules) {
+    for known in ratio::models(place.monitor, rules) {
         let held = held.model();
         if let Some(r) = held.ratios.iter_mut().find(|r| r.id == known.id) {
             r.direction = known.direction;
             r.limits = known.limits;
+            r.terms = known.terms;
         }
+    }
+    let known = &place.cell.total_rules_version;
+    if known.load(Ordering::Acquire) <= version {
+        let rule = place.monitor.total_rule(rules);
+        let model = held.model();
+        model.total_direction = rule.direction as u8;
+        model.total_terms = rule.terms;
+        known.store(version, Ordering::Release);
     }
     place.cell.version.fetch_add(1, Ordering::AcqRel);
 }
@@ -478,7 +515,7 @@ pub fn apply_rules(place: &Place, rules: &[Rule], version: u64) {
 pub fn ratios_are_stale(place: &Place, rules: &[Rule]) -> bool {
     let held = place.segment.read(place.cell);
     let ids = |models: &[RatioModel]| models.iter().map(|r| r.id).collect::<Vec<_>>();
-    ids(&held.model().ratios) != ids(&ratio::models(rules))
+    ids(&held.model().ratios) != ids(&ratio::models(place.monitor, rules))
 }
 
 /// Marks a monitor dirty whose ratios were defined anew: from its first row where one has come, from the next bucket
@@ -489,7 +526,7 @@ pub fn define_ratios(place: &Place, rules: &[Rule]) {
         let ids = held.model().ratios.map(|r| r.id);
         (ids, held.model().sealed)
     };
-    let is_new = ratio::models(rules)
+    let is_new = ratio::models(place.monitor, rules)
         .iter()
         .any(|r| r.id != 0 && !known.contains(&r.id));
     let from = if is_new {
@@ -504,10 +541,13 @@ pub fn define_ratios(place: &Place, rules: &[Rule]) {
 pub fn rules_are_stale(place: &Place) -> bool {
     let version = place.segment.header().rules_version.load(Ordering::Acquire);
     let held = place.segment.read(place.cell);
-    place
-        .segment
-        .slots_of(place.cell)
-        .any(|(n, _)| held.slot(n).rules_version != version)
+    // The setting reopen_window is changed without a new version of the rules.
+    place.cell.total_rules_version.load(Ordering::Acquire) != version
+        || held.model().total_terms.reopen_within != place.monitor.reopen_within
+        || place
+            .segment
+            .slots_of(place.cell)
+            .any(|(n, _)| held.slot(n).rules_version != version)
 }
 
 /// What a survey found changed.
@@ -552,7 +592,7 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
     if place.needs_load() {
         return None;
     }
-    let (sealed, total, present) = {
+    let (sealed, total, total_life, windows, present) = {
         let held = place.segment.read(place.cell);
         let model = held.model();
         let present: Vec<bool> = place
@@ -561,10 +601,18 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
             .iter()
             .map(|r| r.load(Ordering::Acquire) > 0)
             .collect();
-        (model.sealed, model.ground.total, present)
+        let windows = model.windows().to_vec();
+        (
+            model.sealed,
+            model.ground.total,
+            model.life,
+            windows,
+            present,
+        )
     };
-    let list = reconcile::remembered(&total.recent, total.incidents);
-    let wanted = reconcile::wanted_total(rules, &list);
+    let own = reconcile::remembered(&total.recent, total.incidents);
+    let alarms = reconcile::remembered(&total_life.recent, total_life.incidents);
+    let wanted = reconcile::wanted_total(rules, &own, &alarms);
     let signature = reconcile::signature(&wanted);
     if signature != place.cell.reconciled_total.load(Ordering::Acquire) {
         changes.series.push(crate::key::TOTAL.into());
@@ -578,9 +626,8 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
         }
         let wanted = reconcile::wanted_ratio(
             &rule.series,
-            &r,
             &reconcile::remembered(&r.ratio.recent, r.ratio.incidents),
-            &reconcile::remembered(&r.watch.recent, r.watch.incidents),
+            &reconcile::remembered(&r.life.recent, r.life.incidents),
         );
         let signature = reconcile::signature(&wanted);
         let known = place.cell.reconciled_ratios[n].load(Ordering::Acquire);
@@ -615,25 +662,15 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
                 (*s, sums)
             }
         };
-        let view = Provisional::of(
-            place,
-            &model.series,
-            &model.watch,
-            &model.limits,
-            sealed,
-            newest,
-            &sums,
-            &present,
-        );
+        let view = Provisional::of(place, &model, &windows, sealed, newest, &sums, &present);
         slot.alarm_above
             .store(view.alarm_above.to_bits(), Ordering::Release);
         slot.alarm_bucket.store(newest, Ordering::Release);
         let wanted = reconcile::wanted_series(
             m,
             slot.key(),
-            Direction::from_u8(model.direction),
-            &view.by_statistics,
-            &view.by_limits,
+            &reconcile::remembered(&model.series.recent, model.series.incidents),
+            &view.alarms,
         );
         let signature = reconcile::signature(&wanted);
         let nothing = wanted.iter().all(|w| w.muted);
@@ -651,18 +688,15 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
 /// A series with its unsealed buckets as they are now. What is too high there is too high for good, since
 /// sums grow; what is too low may still grow, so only sealed buckets count for it.
 struct Provisional {
-    by_statistics: Vec<Incident>,
-    by_limits: Vec<Incident>,
+    alarms: Vec<Alarm>,
     alarm_above: f64,
 }
 
 impl Provisional {
-    #[allow(clippy::too_many_arguments)]
     fn of(
         place: &Place,
-        series: &Series,
-        watch: &LimitWatch,
-        limits: &Limits,
+        model: &SlotModel,
+        windows: &[Stretch],
         sealed: i64,
         newest: i64,
         sums: &[i64],
@@ -670,71 +704,77 @@ impl Provisional {
     ) -> Provisional {
         let cal = &place.monitor.calendar;
         let pace = cal.pace();
-        let mut s = *series;
-        let mut w = *watch;
+        let mut s = model.series;
+        let mut life = model.life;
         let mut alarm_above = f64::INFINITY;
         if newest != i64::MIN && sealed != i64::MIN {
             for b in sealed + 1..=newest.min(sealed.saturating_add(RING as i64)) {
                 let i = b.rem_euclid(RING as i64) as usize;
-                if !present[i] {
+                if !present[i] || maintenance::end_of(windows, b).is_some() {
                     continue;
                 }
                 let at = cal.moment(b);
                 let x = sums[i].max(0) as f64;
-                s.advance(at, pace);
-                let j = s.judge(x);
                 if b == newest {
-                    alarm_above = limits.narrow(s.bounds()).upper;
+                    let mut ahead = s;
+                    ahead.advance(at, pace);
+                    alarm_above = model.limits.narrow(ahead.bounds()).upper;
                 }
-                s.learn(x, &j, at, pace);
-                w.step(x, limits, j.expected, b);
+                let (j, bounds) = s.step_bounded(x, at, pace);
+                let mut hearing = Hearing {
+                    life: &mut life,
+                    direction: Direction::from_u8(model.direction),
+                    limits: &model.limits,
+                    terms: &model.terms,
+                };
+                hear(&s, x, b, &j, bounds, &mut hearing);
             }
         }
-        let by_statistics =
-            Self::overlaid(&series.recent, series.incidents, &s.recent, s.incidents);
-        let by_limits = Self::overlaid(&watch.recent, watch.incidents, &w.recent, w.incidents);
-        let reported = by_statistics.iter().chain(&by_limits).any(|i| {
+        let alarms = Self::overlaid(&model.life, &life);
+        let reported = alarms.iter().any(|a| {
+            let i = &a.incident;
             i.is_open() && i.direction > 0 && i.severity >= detector::Verdict::Critical as u8
         });
         if reported {
             alarm_above = f64::INFINITY;
         }
         Provisional {
-            by_statistics,
-            by_limits,
+            alarms,
             alarm_above,
         }
     }
 
-    fn overlaid(
-        sealed: &[Incident],
-        sealed_count: u32,
-        open: &[Incident],
-        open_count: u32,
-    ) -> Vec<Incident> {
-        let mut list = reconcile::remembered(sealed, sealed_count);
-        let later = reconcile::remembered(open, open_count);
-        if let Some(last) = list.last_mut().filter(|i| i.is_open() && i.direction > 0) {
-            if let Some(same) = later
-                .iter()
-                .find(|i| i.opened == last.opened && i.is_open())
-            {
-                *last = *same;
+    /// What is sealed, with what is higher in unsealed buckets: an incident that opens there, goes on or returns. None
+    /// ends there.
+    fn overlaid(sealed: &Lifecycle, open: &Lifecycle) -> Vec<Alarm> {
+        let mut list = reconcile::remembered(&sealed.recent, sealed.incidents);
+        for later in reconcile::remembered(&open.recent, open.incidents) {
+            if later.incident.direction < 0 {
+                continue;
+            }
+            let known = list
+                .iter_mut()
+                .find(|a| a.incident.direction > 0 && a.incident.opened == later.incident.opened);
+            match known {
+                Some(known) if later.is_open() => *known = later,
+                Some(_) => {}
+                None if later.incident.opened > sealed_newest(sealed) => {
+                    let mut goes_on = later;
+                    goes_on.incident.resolved = i64::MAX;
+                    goes_on.incident.closing = 0;
+                    list.push(goes_on);
+                }
+                None => {}
             }
         }
-        let known = list.last().map_or(i64::MIN, |i| i.opened);
-        list.extend(
-            later
-                .iter()
-                .filter(|i| i.opened > known && i.direction > 0)
-                .map(|i| Incident {
-                    resolved: i64::MAX,
-                    closing: 0,
-                    ..*i
-                }),
-        );
         list
     }
+}
+
+/// Bucket in which the newest incident above was opened.
+fn sealed_newest(life: &Lifecycle) -> i64 {
+    let above = life.recent.iter().filter(|a| a.incident.direction > 0);
+    above.map(|a| a.incident.opened).max().unwrap_or(i64::MIN)
 }
 
 /// Records what a survey found.

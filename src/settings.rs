@@ -40,6 +40,10 @@ static RETENTION: GucSetting<Option<CString>> =
 
 static SNAPSHOT_RETENTION: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"100 days"));
+static REOPEN_WINDOW: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"10 minutes"));
+static REMIND_EVERY: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"1 hour"));
 
 /// A setting given as interval text.
 struct Interval {
@@ -52,7 +56,7 @@ struct Interval {
     default_us: i64,
 }
 
-static INTERVALS: [Interval; 6] = [
+static INTERVALS: [Interval; 8] = [
     Interval {
         name: c"cloudwalk_monitor.alert_horizon",
         short: c"How old a bucket may be and still page somebody.",
@@ -100,6 +104,22 @@ static INTERVALS: [Interval; 6] = [
         by_user: false,
         setting: &SNAPSHOT_RETENTION,
         default_us: 100 * DAY_US,
+    },
+    Interval {
+        name: c"cloudwalk_monitor.reopen_window",
+        short: c"How long after its end an incident that returns is the same.",
+        long: c"It is reopened under its number; what begins within this time of a group of incidents belongs to it.",
+        by_user: false,
+        setting: &REOPEN_WINDOW,
+        default_us: 10 * MINUTE_US,
+    },
+    Interval {
+        name: c"cloudwalk_monitor.remind_every",
+        short: c"How often somebody is reminded of what is open and not acknowledged.",
+        long: c"0 reminds nobody.",
+        by_user: false,
+        setting: &REMIND_EVERY,
+        default_us: 60 * MINUTE_US,
     },
 ];
 
@@ -320,6 +340,14 @@ pub fn heartbeat_us() -> i64 {
 /// `queue_limit`, a share from 0 to 1.
 pub fn queue_limit() -> f64 {
     QUEUE_LIMIT.get()
+}
+/// `reopen_window`, microseconds.
+pub fn reopen_window() -> i64 {
+    interval(6)
+}
+/// `remind_every`, microseconds; 0: never.
+pub fn remind_every() -> i64 {
+    interval(7)
 }
 /// `enabled`.
 pub fn enabled() -> bool {

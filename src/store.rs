@@ -1,4 +1,4 @@
-//! The only SQL. Names of the extension's own objects are qualified with its schema, operators and
+//! The SQL of configuration, watched tables and states; `ledger` has that of alerts. Names of the extension's own objects are qualified with its schema, operators and
 //! functions with pg_catalog through the pinned search_path of whoever calls.
 
 use std::cell::Cell;
@@ -7,12 +7,12 @@ use std::ffi::CStr;
 use detector::Limits;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::spi::{quote_identifier, Spi};
-use pgrx::{pg_guard, pg_sys, JsonB, PgSqlErrorCode};
-use serde_json::Value;
+use pgrx::{pg_guard, pg_sys, PgSqlErrorCode};
 
 use crate::calendar::{Calendar, DAY_US};
 use crate::fault;
 use crate::key;
+use crate::maintenance::{self, Stretch};
 use crate::monitor::{Monitor, Rule, SHIPPED, SHIPPED_NAME};
 use crate::plan::MOST;
 use crate::ratio;
@@ -127,9 +127,9 @@ pub fn schema() -> String {
     name.map_or_else(|| missing_extension(), quote_identifier)
 }
 
-type Args<'a> = [pgrx::datum::DatumWithOid<'a>];
+pub(crate) type Args<'a> = [pgrx::datum::DatumWithOid<'a>];
 
-fn failed<T>(e: pgrx::spi::SpiError) -> T {
+pub(crate) fn failed<T>(e: pgrx::spi::SpiError) -> T {
     fault::raise(
         PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
         "a query of the monitor failed".into(),
@@ -139,7 +139,7 @@ fn failed<T>(e: pgrx::spi::SpiError) -> T {
 }
 
 /// First column of the first row.
-fn one<T: pgrx::FromDatum + pgrx::IntoDatum>(sql: &str, args: &Args) -> Option<T> {
+pub(crate) fn one<T: pgrx::FromDatum + pgrx::IntoDatum>(sql: &str, args: &Args) -> Option<T> {
     Spi::connect(|c| {
         let t = c.select(sql, Some(1), args).unwrap_or_else(failed);
         if t.is_empty() {
@@ -151,7 +151,7 @@ fn one<T: pgrx::FromDatum + pgrx::IntoDatum>(sql: &str, args: &Args) -> Option<T
 }
 
 /// Every row, turned into something by a closure.
-fn all<T>(
+pub(crate) fn all<T>(
     sql: &str,
     args: &Args,
     row: impl Fn(&pgrx::spi::SpiHeapTupleData) -> Option<T>,
@@ -164,13 +164,13 @@ fn all<T>(
     })
 }
 
-fn write(sql: &str, args: &Args) {
+pub(crate) fn write(sql: &str, args: &Args) {
     Spi::connect_mut(|c| {
         c.update(sql, None, args).unwrap_or_else(failed);
     })
 }
 
-fn get<T: pgrx::FromDatum + pgrx::IntoDatum>(
+pub(crate) fn get<T: pgrx::FromDatum + pgrx::IntoDatum>(
     row: &pgrx::spi::SpiHeapTupleData,
     n: usize,
 ) -> Option<T> {
@@ -212,7 +212,14 @@ fn shipped() -> Monitor {
         value_column: Some("count".into()),
         series_columns: vec!["status".into()],
         calendar: Calendar::new(crate::calendar::MINUTE_US, "UTC"),
+        reopen_within: reopen_within(crate::calendar::MINUTE_US),
     }
+}
+
+/// `reopen_window` in buckets of a width.
+fn reopen_within(width: i64) -> u32 {
+    let window = crate::settings::reopen_window();
+    u32::try_from(window / width.max(1)).unwrap_or(u32::MAX)
 }
 
 fn watched(condition: &str, args: &Args) -> Vec<Monitor> {
@@ -225,6 +232,7 @@ fn watched(condition: &str, args: &Args) -> Vec<Monitor> {
         relation: pg_sys::Oid,
     }
     let found = all(&sql, args, |r| {
+        let width = get(r, 7)?;
         Some(Found {
             relation: get(r, 3)?,
             monitor: Monitor {
@@ -234,7 +242,8 @@ fn watched(condition: &str, args: &Args) -> Vec<Monitor> {
                 time_column: get(r, 4)?,
                 value_column: get(r, 5),
                 series_columns: get(r, 6)?,
-                calendar: Calendar::new(get(r, 7)?, &get::<String>(r, 8)?),
+                calendar: Calendar::new(width, &get::<String>(r, 8)?),
+                reopen_within: reopen_within(width),
             },
         })
     });
@@ -299,12 +308,13 @@ pub fn monitor_by_name(name: &str) -> Monitor {
 pub fn rules(monitor: &str) -> Vec<Rule> {
     let sql = format!(
         "SELECT series, direction, warn_above, critical_above, warn_below, critical_below, \
-                numerator, denominator, min_volume \
-         FROM {}.rules WHERE monitor = $1 ORDER BY series",
+                numerator, denominator, min_volume, open_after, open_within, resolve_after \
+           FROM {}.rules WHERE monitor = $1 ORDER BY series",
         schema()
     );
     all(&sql, &[monitor.into()], |r| {
         let limit = |n| get::<f64>(r, n).unwrap_or(f64::NAN);
+        let number = |n| get::<i32>(r, n).map_or(0, i32::unsigned_abs);
         Some(Rule {
             series: get(r, 1)?,
             direction: get::<String>(r, 2).and_then(|d| Direction::parse(&d)),
@@ -319,8 +329,24 @@ pub fn rules(monitor: &str) -> Vec<Rule> {
                 denominator: get(r, 8).unwrap_or_default(),
                 min_volume: get(r, 9).unwrap_or(1.0),
             }),
+            open_after: number(10),
+            open_within: number(11),
+            resolve_after: number(12),
         })
     })
+}
+
+/// Maintenance of a monitor, in buckets: in order of time and apart from each other.
+pub fn maintenance(m: &Monitor) -> Vec<Stretch> {
+    let sql = format!(
+        "SELECT lower(during), upper(during) FROM {}.maintenance WHERE monitor = $1",
+        schema()
+    );
+    let list = all(&sql, &[m.name.as_str().into()], |r| {
+        let (from, to) = (micros(get(r, 1)?), micros(get(r, 2)?));
+        Some(maintenance::stretch(&m.calendar, from, to))
+    });
+    maintenance::joined(list)
 }
 
 /// The newest bucket with a row that is not later than `before`.
@@ -555,227 +581,6 @@ pub fn store_snapshot(m: &Monitor, snapshot: &Snapshot) {
     );
 }
 
-/// An incident as `alerts` has it.
-#[derive(Clone, Debug)]
-pub struct Recorded {
-    pub id: i64,
-    pub series: String,
-    pub state: String,
-    pub critical: bool,
-    pub direction: i16,
-    pub opened_at: i64,
-    pub last_seen_at: i64,
-    pub resolved_at: Option<i64>,
-    pub buckets: i32,
-    pub peak_observed: f64,
-    pub peak_score: f32,
-}
-
-impl Recorded {
-    /// Whether it goes on.
-    pub fn is_open(&self) -> bool {
-        self.state == "open" || self.state == "acknowledged"
-    }
-}
-
-/// The recorded incidents of a monitor that were not over before a time.
-pub fn recorded(monitor: &str, since: i64) -> Vec<Recorded> {
-    let sql = format!(
-        "SELECT id, series, state, severity::text, direction, opened_at, last_seen_at, resolved_at, buckets, \
-                peak_observed, peak_score \
-           FROM {}.incidents \
-          WHERE monitor = $1 AND (resolved_at IS NULL OR resolved_at >= $2 OR opened_at >= $2) ORDER BY id",
-        schema()
-    );
-    all(&sql, &[monitor.into(), timestamp(since).into()], |r| {
-        Some(Recorded {
-            id: get(r, 1)?,
-            series: get(r, 2)?,
-            state: get(r, 3)?,
-            critical: get::<String>(r, 4)? == "critical",
-            direction: get(r, 5)?,
-            opened_at: micros(get(r, 6)?),
-            last_seen_at: micros(get(r, 7)?),
-            resolved_at: get::<TimestampWithTimeZone>(r, 8).map(micros),
-            buckets: get(r, 9).unwrap_or(0),
-            peak_observed: get(r, 10).unwrap_or(0.0),
-            peak_score: get(r, 11).unwrap_or(0.0),
-        })
-    })
-}
-
-/// Whether the silence of a monitor is recorded and goes on.
-pub fn silence_is_open(monitor: &str) -> bool {
-    one::<bool>(
-        &format!(
-            "SELECT EXISTS (SELECT FROM {}.incidents WHERE monitor = $1 AND series = $2 \
-               AND state IN ('open', 'acknowledged'))",
-            schema()
-        ),
-        &[monitor.into(), key::TOTAL.into()],
-    )
-    .unwrap_or(false)
-}
-
-/// A row for `alerts`.
-pub struct Alert<'a> {
-    /// None: this row opens the incident.
-    pub incident: Option<i64>,
-    pub event: &'a str,
-    pub monitor: &'a str,
-    pub series: &'a str,
-    pub labels: Value,
-    pub severity: &'a str,
-    pub direction: i16,
-    pub time: i64,
-    pub observed: Option<f64>,
-    pub expected: Option<f64>,
-    pub lower: Option<f64>,
-    pub upper: Option<f64>,
-    pub score: f64,
-    pub reason: String,
-    pub last_seen_at: i64,
-    /// None: as the row before said.
-    pub figures: Option<Figures>,
-}
-
-/// What an incident amounts to so far.
-pub struct Figures {
-    pub buckets: i32,
-    pub peak_observed: f64,
-    pub peak_expected: f64,
-    pub peak_score: f64,
-}
-
-/// The lock under which `alerts` is appended to, so that ids commit in order.
-pub fn append_lock() {
-    crate::shared::transaction_lock(crate::shared::LOCK_APPEND, true);
-}
-
-fn next_alert_id() -> i64 {
-    one(
-        "SELECT pg_catalog.nextval(pg_catalog.pg_get_serial_sequence($1, 'id')::pg_catalog.regclass)",
-        &[format!("{}.alerts", schema()).into()],
-    )
-    .unwrap_or_else(|| failed(pgrx::spi::SpiError::InvalidPosition))
-}
-
-/// Appends an alert and gives its id and payload. The append lock must be held.
-pub fn append(a: &Alert) -> (i64, Value) {
-    let id = next_alert_id();
-    let incident = a.incident.unwrap_or(id);
-    let payload = crate::payload::fit(crate::reconcile::payload(id, incident, a));
-    let announced = a.event != "progress";
-    write(
-        &format!(
-            "INSERT INTO {s}.alerts (id, incident, event, monitor, series, labels, severity, direction, time, \
-               observed, expected, lower, upper, score, reason, last_seen_at, buckets, peak_observed, peak_expected, \
-               peak_score, payload) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7::{s}.verdict, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-               $19, $20, $21)",
-            s = schema()
-        ),
-        &[
-            id.into(),
-            incident.into(),
-            a.event.into(),
-            a.monitor.into(),
-            a.series.into(),
-            JsonB(a.labels.clone()).into(),
-            a.severity.into(),
-            a.direction.into(),
-            timestamp(a.time).into(),
-            a.observed.into(),
-            a.expected.into(),
-            a.lower.into(),
-            a.upper.into(),
-            (a.score as f32).into(),
-            a.reason.as_str().into(),
-            timestamp(a.last_seen_at).into(),
-            a.figures.as_ref().map(|f| f.buckets).into(),
-            a.figures.as_ref().map(|f| f.peak_observed).into(),
-            a.figures.as_ref().map(|f| f.peak_expected).into(),
-            a.figures.as_ref().map(|f| f.peak_score as f32).into(),
-            announced.then(|| JsonB(payload.clone())).into(),
-        ],
-    );
-    (id, payload)
-}
-
-/// What acknowledging needs to know of an incident.
-pub struct Acknowledged {
-    pub state: String,
-    pub monitor: String,
-    pub series: String,
-    pub labels: Value,
-    pub severity: String,
-    pub direction: i16,
-    pub last_seen_at: i64,
-}
-
-/// The incident of a number.
-pub fn incident(id: i64) -> Option<Acknowledged> {
-    let sql = format!(
-        "SELECT state, monitor, series, labels, severity::text, direction, last_seen_at FROM {}.incidents WHERE id = $1",
-        schema()
-    );
-    all(&sql, &[id.into()], |r| {
-        Some(Acknowledged {
-            state: get(r, 1)?,
-            monitor: get(r, 2)?,
-            series: get(r, 3)?,
-            labels: get::<JsonB>(r, 4)?.0,
-            severity: get(r, 5)?,
-            direction: get(r, 6)?,
-            last_seen_at: micros(get(r, 7)?),
-        })
-    })
-    .pop()
-}
-
-/// Appends an acknowledgement and gives its id and payload. The append lock must be held.
-pub fn append_acknowledgement(
-    incident_id: i64,
-    i: &Acknowledged,
-    actor: &str,
-    note: Option<&str>,
-) -> (i64, Value) {
-    let id = next_alert_id();
-    let payload = crate::payload::fit(serde_json::json!({
-        "v": 1, "alert": id, "incident": incident_id, "event": "acknowledged", "monitor": i.monitor,
-        "series": crate::reconcile::cut(&i.series, 400), "labels": crate::reconcile::small(&i.labels),
-        "severity": i.severity,
-        "direction": i.direction, "time": crate::reconcile::iso(i.last_seen_at),
-        "actor": actor, "note": note.map(|n| crate::reconcile::cut(n, 1000)),
-    }));
-    write(
-        &format!(
-            "INSERT INTO {s}.alerts (id, incident, event, monitor, series, labels, severity, direction, time, actor, note, payload) \
-             VALUES ($1, $2, 'acknowledged', $3, $4, $5, $6::{s}.verdict, $7, $8, $9, $10, $11)",
-            s = schema()
-        ),
-        &[
-            id.into(),
-            incident_id.into(),
-            i.monitor.as_str().into(),
-            i.series.as_str().into(),
-            JsonB(i.labels.clone()).into(),
-            i.severity.as_str().into(),
-            i.direction.into(),
-            timestamp(i.last_seen_at).into(),
-            actor.into(),
-            note.map(str::to_string).into(),
-            JsonB(payload.clone()).into(),
-        ],
-    );
-    (id, payload)
-}
-
-/// Announces a payload on the channel, if alerts are to be announced.
-pub fn notify(payload: &Value) {
-    crate::delivery::announce(payload);
-}
-
 /// NOTIFY, in the transaction that goes on.
 pub fn pg_notify(channel: &str, payload: &str) {
     write(
@@ -837,7 +642,7 @@ pub fn prepared_transactions() -> Vec<u32> {
 /// would be opened anew by a refold. Looks at a few after a given one; gives the last of them where there may be more.
 pub fn prune_alerts(before: i64, horizon: i64, after: i64) -> Option<i64> {
     const FEW: i64 = 1_000;
-    append_lock();
+    crate::ledger::append_lock();
     let s = schema();
     let sql = format!(
         "WITH seen AS MATERIALIZED \
@@ -845,8 +650,8 @@ pub fn prune_alerts(before: i64, horizon: i64, after: i64) -> Option<i64> {
          ended AS (SELECT c.incident FROM (SELECT DISTINCT incident FROM seen WHERE at < $3) c \
            WHERE NOT EXISTS (SELECT FROM {s}.alerts a WHERE a.incident = c.incident AND (a.at >= $3 OR a.time >= $4)) \
              AND (SELECT a.event IN ('resolved', 'retracted') FROM {s}.alerts a WHERE a.incident = c.incident \
-                     AND a.event IN ('opened', 'reopened', 'resolved', 'retracted') ORDER BY a.id DESC LIMIT 1) \
-                 IS NOT FALSE), \
+                     AND a.event IN ('opened', 'reopened', 'flapping', 'resolved', 'retracted') \
+                   ORDER BY a.id DESC LIMIT 1) IS NOT FALSE), \
          gone AS (DELETE FROM {s}.alerts a USING ended e WHERE a.incident = e.incident) \
          SELECT max(id) FROM seen HAVING count(*) = $2 AND bool_and(at < $3)"
     );
@@ -864,6 +669,22 @@ pub fn prune_alerts(before: i64, horizon: i64, after: i64) -> Option<i64> {
             t.first().get_one().unwrap_or_else(failed)
         }
     })
+}
+
+/// Notes anew what is open, where rows came into `alerts` with its trigger switched off.
+pub fn recover_open_incidents() {
+    let s = schema();
+    write(
+        &format!(
+            "INSERT INTO {s}.open_incidents (incident, monitor, group_id, acknowledged, flapping) \
+             SELECT o.id, o.monitor, o.group_id, false, l.event = 'flapping' FROM {s}.alerts o \
+               JOIN LATERAL (SELECT x.event FROM {s}.alerts x WHERE x.incident = o.id \
+                     AND x.event IN ('opened', 'reopened', 'flapping', 'resolved', 'retracted') ORDER BY x.id DESC LIMIT 1) l \
+                 ON l.event NOT IN ('resolved', 'retracted') \
+              WHERE o.event = 'opened' AND NOT EXISTS (SELECT FROM {s}.open_incidents) ON CONFLICT DO NOTHING"
+        ),
+        &[],
+    );
 }
 
 /// Every database there is.

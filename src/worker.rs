@@ -16,7 +16,7 @@ use crate::monitor::{Frontier, Monitor, Rule};
 use crate::plan::Plan;
 use crate::round::{self, Place};
 use crate::shared::{self, Segment, LIVE, NEVER, RING};
-use crate::{delivery, settings, store};
+use crate::{delivery, notices, settings, store};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static RELOAD: AtomicBool = AtomicBool::new(false);
@@ -240,6 +240,8 @@ struct Known {
     pruning: Pruning,
     /// When segments of databases that are gone were last looked for.
     swept_at: i64,
+    /// When the clock next has something to say of a monitor.
+    said_next: HashMap<i32, i64>,
 }
 
 /// How far the deletion of old alerts has come.
@@ -298,6 +300,7 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
         stored_day: HashMap::new(),
         pruning: Pruning::default(),
         swept_at: i64::MIN,
+        said_next: HashMap::new(),
     };
     let mut backoff_ms = 0i64;
     while !must_stop() {
@@ -434,7 +437,26 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
             unplaced += 1;
             continue;
         };
-        match one(&place, rules, known.rules_version) {
+        let alerts = &segment.header().stats.alerts;
+        let before = alerts.load(Ordering::Relaxed);
+        let outcome = one(&place, rules, known.rules_version);
+        let next = known.said_next.entry(m.id).or_insert(0);
+        if alerts.load(Ordering::Relaxed) != before {
+            *next = 0;
+        }
+        let at = calendar::now();
+        if at >= *next {
+            let said = transaction(|| notices::tick(m));
+            let Some((added, again)) = said else {
+                failed = true;
+                continue;
+            };
+            alerts.fetch_add(added as u64, Ordering::Relaxed);
+            let tick = at + settings::tick_ms() * 1000;
+            *next = again.map_or(tick, |a| a.min(tick));
+        }
+        due = due.min((*next - at).max(1_000));
+        match outcome {
             // A load could not be done, perhaps since the table is gone; or more came meanwhile.
             Some(true) => {
                 due = due.min(20_000);
@@ -493,6 +515,7 @@ fn prune(pruning: &mut Pruning, now: i64) {
     }
     let after = pruning.after;
     let further = transaction(|| {
+        store::recover_open_incidents();
         store::prune_alerts(now.saturating_sub(settings::retention()), horizon(), after)
     });
     *pruning = match further.flatten() {

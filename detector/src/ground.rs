@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::Bounds;
 use crate::incident::Incident;
 use crate::judgement::Judgement;
 use crate::moment::{Moment, Pace};
@@ -43,6 +44,20 @@ pub struct Sealing {
     pub counted: bool,
     /// How the total was judged, where it was folded.
     pub total: Option<Judgement>,
+    /// Which totals would have been normal, where this one was not.
+    pub bounds: Option<Bounds>,
+    /// Buckets before it that were passed over in an open silence, and the last of them.
+    pub silent: (u32, i64),
+}
+
+impl Sealing {
+    /// Nothing is known of the bucket, nor of the total.
+    pub const NOTHING: Sealing = Sealing {
+        counted: false,
+        total: None,
+        bounds: None,
+        silent: (0, i64::MIN),
+    };
 }
 
 impl Default for Ground {
@@ -69,34 +84,36 @@ impl Ground {
     /// nothing happens.
     pub fn seal(&mut self, at: Moment, rows: bool, sum: f64, pace: Pace) -> Sealing {
         if rows {
-            self.pass_over(at.bucket.saturating_sub(1));
+            let silent = self.pass_over(at.bucket.saturating_sub(1));
             self.sealed = at.bucket;
             self.absent = 0;
+            let (total, bounds) = self.total.step_bounded(sum, at, pace);
             return Sealing {
                 counted: true,
-                total: Some(self.total.step(sum, at, pace)),
+                total: Some(total),
+                bounds,
+                silent,
             };
         }
         if self.sealed == i64::MIN {
-            return Sealing {
-                counted: false,
-                total: None,
-            };
+            return Sealing::NOTHING;
         }
         if self.idle() {
-            self.pass_over(at.bucket);
+            let silent = self.pass_over(at.bucket);
             return Sealing {
-                counted: false,
-                total: None,
+                silent,
+                ..Sealing::NOTHING
             };
         }
         self.sealed = at.bucket;
         self.absent = self.absent.saturating_add(1);
-        let total = self.total.step(0.0, at, pace);
+        let (total, bounds) = self.total.step_bounded(0.0, at, pace);
         let counted = total.surprise_towards(-1) < MISSING;
         Sealing {
             counted,
             total: Some(total),
+            bounds,
+            silent: (0, i64::MIN),
         }
     }
 
@@ -121,20 +138,30 @@ impl Ground {
     }
 
     /// Passes over the absent buckets up to this one, while [`idle`](Ground::idle). Nothing is folded; an open
-    /// incident of silence counts them. To do it in one step or in several is the same.
-    pub fn pass_over(&mut self, through: i64) {
+    /// incident of silence counts them. To do it in one step or in several is the same. Gives how many buckets counted
+    /// as silent, and the last of them.
+    pub fn pass_over(&mut self, through: i64) -> (u32, i64) {
         if self.sealed == i64::MIN || through <= self.sealed {
-            return;
+            return (0, self.sealed);
         }
         let last = through.min(self.silent_through());
-        let silent = last - self.sealed;
+        let silent = (last - self.sealed).max(0) as u32;
         if silent > 0 {
-            self.total.stay_silent(silent as u32, last);
+            self.total.stay_silent(silent, last);
         }
         let passed = through.saturating_sub(self.sealed);
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);
         self.absent = self.absent.saturating_add(passed);
         self.sealed = through;
+        (silent, last)
+    }
+
+    /// Leaves out the buckets up to this one: nobody is to be told of them, and nothing learned. They are no silence
+    /// either; an incident goes on after them.
+    pub fn leave_out(&mut self, through: i64) {
+        if self.sealed != i64::MIN {
+            self.sealed = self.sealed.max(through);
+        }
     }
 
     /// The last bucket that counts as silent if no row comes: a week of minutes after the last present one. The

@@ -319,6 +319,11 @@ impl Watch {
         }
     }
 
+    /// Whether the last reading was quiet in the open incident.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet > 0
+    }
+
     /// The open incident is over.
     pub fn close(&mut self) {
         *self = Watch::NEW;

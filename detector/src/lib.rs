@@ -37,7 +37,8 @@
 //! | [`bounds`] | which counts would be normal |
 //! | [`value`] | the family of values |
 //! | [`family`] | the choice between counts and values |
-//! | [`incident`] | when an incident opens, goes on and ends |
+//! | [`incident`] | when an incident of a series opens, goes on and ends: what it learns by |
+//! | [`lifecycle`] | the incidents people hear of: terms, reopening, flapping |
 //! | [`limit`] | fixed limits, beside the statistics |
 //! | [`ratio`] | a part of a whole, under a beta-binomial law |
 //! | [`ground`] | the total of a monitor and the presence of its data |
@@ -56,6 +57,7 @@ pub mod ground;
 pub mod incident;
 pub mod judgement;
 mod level;
+pub mod lifecycle;
 pub mod limit;
 pub mod moment;
 mod outlook;
@@ -75,7 +77,8 @@ pub use family::{Assessment, Family, Model};
 pub use ground::{Ground, Sealing, SILENT_MAX};
 pub use incident::{Incident, EXTREME, OPEN, QUIET};
 pub use judgement::{Channel, Judgement, Verdict};
-pub use limit::{LimitWatch, Limits};
+pub use lifecycle::{Alarm, Lifecycle, Own, Terms, Told};
+pub use limit::Limits;
 pub use moment::{Moment, Pace};
 pub use ratio::Ratio;
 pub use reason::{reason, reason_of_share, ReasonInput};

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::Bounds;
 use crate::dispersion::{self, Dispersions, Residual};
 use crate::incident::{Closing, Event, Incident, Watch, OPEN, REMEMBERED, STALE};
-use crate::judgement::{Channel, Judgement};
+use crate::judgement::{Channel, Judgement, Verdict};
 use crate::level::{self, Levels, DEPARTURE, FAST, SLOW};
+use crate::lifecycle::Own;
 use crate::moment::{Moment, Pace};
 use crate::outlook::{self, Long, Outlook, Run, Window, LONG_RATE};
 use crate::season::Season;
@@ -172,20 +173,31 @@ impl Series {
 
     /// Advances, judges and learns one reading. What is no reading changes nothing.
     pub fn step(&mut self, x: f64, at: Moment, pace: Pace) -> Judgement {
+        self.step_bounded(x, at, pace).0
+    }
+
+    /// The same; where the verdict is not normal, also which counts would have been.
+    pub fn step_bounded(&mut self, x: f64, at: Moment, pace: Pace) -> (Judgement, Option<Bounds>) {
         if !is_reading(x) {
-            return self.judge(x);
+            return (self.judge(x), None);
         }
         self.advance(at, pace);
         if self.readings == 0 {
             let j = self.judge(x);
             self.learn(x, &j, at, pace);
-            return j;
+            return (j, None);
         }
         let outlook = self.outlook();
         let x = x.min(LARGEST);
         let j = outlook.judge(x);
+        let bounds = (j.verdict() >= Verdict::Warning).then(|| Bounds::of(&outlook));
         self.learn_by(&outlook, x, &j, at, pace);
-        j
+        (j, bounds)
+    }
+
+    /// What its own incident says of the reading last learned, of a bucket.
+    pub fn own(&self, bucket: i64) -> Own {
+        Own::of(&self.watch, self.last_incident(), bucket)
     }
 
     /// Moves the clock to a bucket: levels go along the season and the trend. To be called once

@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use crate::family::Model;
 use crate::ground::Ground;
-use crate::limit::LimitWatch;
+use crate::lifecycle::Lifecycle;
 use crate::ratio::Ratio;
 use crate::series::Series;
 use crate::value::Values;
 
 /// The version written, and the only one read.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Why bytes are no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,18 +137,18 @@ impl Ground {
     }
 }
 
-impl LimitWatch {
+impl Lifecycle {
     /// The state as bytes.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }
 
-    /// The state from [`encode`](LimitWatch::encode)'s bytes.
+    /// The state from [`encode`](Lifecycle::encode)'s bytes.
     ///
     /// # Errors
     /// [`StateError`], where the bytes are not exactly one state of this version.
-    pub fn decode(bytes: &[u8]) -> Result<LimitWatch, StateError> {
-        decode(bytes, LimitWatch::is_finite)
+    pub fn decode(bytes: &[u8]) -> Result<Lifecycle, StateError> {
+        decode(bytes, Lifecycle::is_finite)
     }
 }
 

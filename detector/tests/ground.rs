@@ -52,13 +52,7 @@ fn nothing_happens_before_the_first_row() {
     let mut monitor = Monitor::new();
     assert!(monitor.ground.idle());
     let sealing = monitor.fold(0, &[]);
-    assert_eq!(
-        sealing,
-        Sealing {
-            counted: false,
-            total: None
-        }
-    );
+    assert_eq!(sealing, Sealing::NOTHING);
     assert_eq!(monitor.ground, Ground::new());
     monitor.fold(5, &[("a", 1.0)]);
     assert_eq!((monitor.ground.sealed, monitor.ground.absent), (5, 0));
@@ -221,4 +215,26 @@ fn encodes() {
         monitor.fold(bucket, &[("a", (bucket % 5) as f64)]);
     }
     assert_eq!(Ground::decode(&monitor.ground.encode()), Ok(monitor.ground));
+}
+
+#[test]
+fn what_is_left_out_is_neither_learned_nor_silence() {
+    let mut monitor = Monitor::new();
+    for minute in 0..300 {
+        monitor.fold(minute, &[("a", 30.0)]);
+    }
+    let before = monitor.ground;
+    monitor.ground.leave_out(359);
+    assert_eq!((monitor.ground.sealed, monitor.ground.absent), (359, 0));
+    assert_eq!(monitor.ground.total, before.total);
+    // An open silence goes on after it, without it.
+    for minute in 360..365 {
+        monitor.fold(minute, &[]);
+    }
+    assert!(monitor.ground.idle());
+    monitor.ground.leave_out(399);
+    monitor.ground.pass_over(402);
+    let silence = monitor.ground.total.open_incident().expect("silence");
+    assert_eq!((silence.opened, silence.last_seen), (360, 402));
+    assert_eq!(silence.buckets, 5 + 3);
 }

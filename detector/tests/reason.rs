@@ -1,6 +1,9 @@
 //! Reasons are written from the numbers of a judgement or an incident.
 
-use detector::{reason, Channel, LimitWatch, Limits, Pace, ReasonInput};
+use detector::{
+    reason, Channel, Judgement, Lifecycle, Limits, Moment, Own, Pace, ReasonInput, Series, Terms,
+    Told,
+};
 
 const MINUTE: Pace = Pace { minutes: 1.0 };
 
@@ -89,9 +92,30 @@ fn windows() {
 #[test]
 fn limits() {
     let of = |x: f64, limits: Limits| {
-        let mut watch = LimitWatch::new();
-        watch.step(x, &limits, 6.1, 0);
-        reason("denied", &watch.recent[0].into(), MINUTE)
+        let mut series = Series::new();
+        let at = Moment {
+            bucket: 0,
+            minute: 0,
+            weekend: false,
+        };
+        let read = series.step(x, at, MINUTE);
+        let judgement = Judgement {
+            expected: 6.1,
+            ..read
+        };
+        let mut life = Lifecycle::new();
+        let told = Told {
+            x,
+            bucket: 0,
+            judgement: &judgement,
+            bounds: None,
+            own: Own::NONE,
+            allowed: (true, true),
+            limits: &limits,
+            share: false,
+        };
+        life.step(&told, &Terms::BUILT_IN);
+        reason("denied", &life.recent[0].incident.into(), MINUTE)
     };
     let above = Limits {
         warn_above: 100.0,

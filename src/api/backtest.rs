@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::look::{fold_stretch, stretch};
 use super::refuse_missing;
 use crate::fault::raise;
-use crate::{reconcile, store};
+use crate::{ledger, reconcile, store};
 
 /// The incidents of a stretch, as the live path would have opened them.
 #[pg_extern(sql = false)]
@@ -32,6 +32,7 @@ fn read_backtest(
         name!(peak_score, f32),
         name!(buckets, i32),
         name!(reason, String),
+        name!(group_opened_at, TimestampWithTimeZone),
     ),
 > {
     let m = store::monitor_by_name(monitor.unwrap_or_else(|| refuse_missing("monitor")));
@@ -55,17 +56,24 @@ fn read_backtest(
     }
     let rules = store::rules(&m.name);
     let s = stretch(&m, since.max(i64::MIN / 4), until.min(i64::MAX / 4));
-    let fold = fold_stretch(&m, &rules, &s, &mut |_| {});
+    let windows = store::maintenance(&m);
+    let fold = fold_stretch(&m, &rules, &windows, &s, &mut |_| {});
     let cal = &m.calendar;
-    let rows: Vec<_> = reconcile::wanted_of_fold(&m, &rules, &fold)
+    let mut wanted = reconcile::wanted_of_fold(&m, &rules, &fold);
+    wanted.retain(|w| !w.muted);
+    let rows: Vec<_> = reconcile::clusters(&m, wanted.iter().collect())
         .into_iter()
-        .filter(|w| !w.muted && w.incident.opened >= s.from && w.incident.opened <= s.to)
-        .map(|w| {
+        .flat_map(|c| {
+            let first = c.members[0].incident.opened;
+            c.members.into_iter().map(move |w| (first, w))
+        })
+        .filter(|(_, w)| w.incident.opened >= s.from && w.incident.opened <= s.to)
+        .map(|(first, w)| {
             let i = w.incident;
             (
                 w.series.clone(),
                 i16::from(i.direction),
-                reconcile::severity(&i).to_string(),
+                ledger::severity(reconcile::is_critical(&i)).to_string(),
                 store::timestamp(cal.start(i.opened)),
                 store::timestamp(cal.start(i.last_seen)),
                 (!i.is_open()).then(|| store::timestamp(cal.start(i.resolved))),
@@ -74,6 +82,7 @@ fn read_backtest(
                 score(i.peak_surprise) as f32,
                 i.buckets as i32,
                 w.reason(&m),
+                store::timestamp(cal.start(first)),
             )
         })
         .collect();

@@ -62,7 +62,8 @@ fn read_chart(
             readings.push((shown.at.bucket, point));
         }
     };
-    let fold = fold_stretch(&m, &rules, &s, &mut show);
+    let windows = store::maintenance(&m);
+    let fold = fold_stretch(&m, &rules, &windows, &s, &mut show);
     let known = series == key::TOTAL
         || fold.series.iter().any(|f| m.label(&f.key) == series)
         || fold.ratios.iter().any(|r| r.name == series);

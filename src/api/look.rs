@@ -12,7 +12,7 @@ use crate::fold::{Fold, FoldRatio, Shown, Subject};
 use crate::monitor::{follows_clock, total_direction, Monitor, Rule};
 use crate::overlay::opinion;
 use crate::shared::Direction;
-use crate::{calendar, key, round, settings, store};
+use crate::{calendar, key, maintenance, round, settings, store};
 
 /// The bounds of a side that may not alert are open.
 fn opened(stat: Bounds, direction: Direction) -> Bounds {
@@ -156,7 +156,7 @@ impl Seen {
         let ruled = total_direction(rules);
         // The total speaks for silence only, unless a rule says otherwise.
         let (before, limits, direction, counts) = match shown.subject {
-            Subject::Series(f, before) => (before, f.limits, f.direction, complete),
+            Subject::Series(f, before) => (before, f.rule.limits, f.rule.direction, complete),
             Subject::Total(before) => (
                 before,
                 Limits::NONE,
@@ -174,6 +174,15 @@ impl Seen {
             direction,
             pace: m.calendar.pace(),
         };
+        if shown.left_out {
+            let out = Scored {
+                verdict: Verdict::Learning,
+                score: 0.0,
+                bounds: None,
+                reason: Some("maintenance".into()),
+            };
+            return Seen { label, out };
+        }
         let mut out = eye.look(before, &shown.judgement, shown.observed, counts);
         if matches!(shown.subject, Subject::Total(_)) && ruled.is_none() {
             out.bounds = out.bounds.map(|b| Bounds {
@@ -229,11 +238,12 @@ pub(super) fn stretch(m: &Monitor, since: i64, until: i64) -> Stretch {
 pub(super) fn fold_stretch<'a>(
     m: &'a Monitor,
     rules: &'a [Rule],
+    windows: &'a [maintenance::Stretch],
     s: &Stretch,
     show: &mut dyn FnMut(Shown),
 ) -> Fold<'a> {
     let cal = &m.calendar;
-    let mut fold = Fold::new(m, rules);
+    let mut fold = Fold::new(m, rules, windows);
     round::resume_stored(m, &mut fold, s.from.saturating_sub(1));
     fold.show_from = s.from;
     let from = if fold.sealed == i64::MIN {

@@ -7,6 +7,7 @@ mod backtest;
 mod chart;
 mod look;
 mod operate;
+mod people;
 mod reading;
 mod recommend;
 mod stats;

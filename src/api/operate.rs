@@ -1,48 +1,14 @@
-//! `acknowledge_incident`, `run_monitor`, and the start of the worker.
+//! `run_monitor`, and the start of the worker.
 
 use std::sync::atomic::Ordering;
 
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
-use super::{may_write, refuse_missing, segment};
+use super::{may_write, segment};
 use crate::fault::raise;
 use crate::round::{self, Place};
-use crate::{calendar, overlay, shared, store};
-
-/// Records that somebody took an incident on.
-#[pg_extern(sql = false)]
-fn record_acknowledgement(id: Option<i64>, note: Option<&str>, actor: Option<&str>) -> i64 {
-    let id = id.unwrap_or_else(|| refuse_missing("id"));
-    if !may_write() {
-        raise(
-            PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
-            "an incident cannot be acknowledged in a read-only transaction".into(),
-            "It is recorded in alerts.".into(),
-            "Acknowledge it on the primary.",
-        );
-    }
-    store::append_lock();
-    let Some(incident) = store::incident(id) else {
-        raise(
-            PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-            format!("incident {id} does not exist"),
-            "An incident has the id of its opened alert.".into(),
-            "See the view incidents.",
-        )
-    };
-    if incident.state != "open" && incident.state != "acknowledged" {
-        raise(
-            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("incident {id} is {}", incident.state),
-            "Only an incident that goes on can be acknowledged.".into(),
-            "See the state column of the view incidents.",
-        );
-    }
-    let (alert, payload) = store::append_acknowledgement(id, &incident, actor.unwrap_or(""), note);
-    store::notify(&payload);
-    alert
-}
+use crate::{calendar, notices, overlay, shared, store};
 
 /// One round by hand.
 #[pg_extern(sql = false)]
@@ -120,6 +86,7 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
                 }
             }
         }
+        added += notices::tick(place.monitor).0;
     }
     added as i32
 }

@@ -95,7 +95,8 @@ fn read_series(
             seen.out.reason,
         ));
     };
-    let fold = fold_stretch(&m, &rules, &s, &mut show);
+    let windows = store::maintenance(&m);
+    let fold = fold_stretch(&m, &rules, &windows, &s, &mut show);
     if record.unwrap_or(false) && may_write() {
         let wanted: Vec<_> = reconcile::wanted_of_fold(&m, &rules, &fold)
             .into_iter()

@@ -64,7 +64,8 @@ fn verify_models(
         .collect();
     drop(held);
     let rules = store::rules(&m.name);
-    let mut fold = Fold::new(&m, &rules);
+    let windows = store::maintenance(&m);
+    let mut fold = Fold::new(&m, &rules, &windows);
     let limit = calendar::now().saturating_add(settings::future_tolerance());
     let mut open: std::collections::HashMap<(Vec<u8>, i64), i64> = Default::default();
     store::scan(&m, i64::MIN, limit.saturating_add(1), &mut |(

@@ -4,16 +4,17 @@
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use detector::{Ground, LimitWatch, Limits, Ratio, Series};
+use detector::{Ground, Lifecycle, Limits, Ratio, Series, Terms};
 use pgrx::pg_sys;
 
 use crate::key::MAX_KEY;
+use crate::maintenance::Stretch;
 use crate::ratio::Membership;
 
 /// Says "this is ours"; written last by the creator.
 pub const MAGIC: u64 = 0x636c_6f75_6477_6d31;
 /// Changes with every change of this file or of a state of the detector.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 /// Unsealed buckets a series can hold. Lateness and a lagging worker have to fit in.
 pub const RING: usize = 32;
 /// Monitors of one database.
@@ -26,6 +27,8 @@ pub const QUEUE: usize = 8192;
 pub const PREPARED: usize = 128;
 /// Transactions in progress that a load's snapshot may list.
 pub const IN_PROGRESS: usize = 1024;
+/// Stretches of maintenance that a monitor knows ahead.
+pub const WINDOWS: usize = 16;
 /// "No bucket": later than every bucket.
 pub const NEVER: i64 = i64::MAX;
 
@@ -54,6 +57,11 @@ impl Direction {
             Direction::Low => direction < 0,
             Direction::Both => direction != 0,
         }
+    }
+
+    /// Whether deviations above, and below, may alert.
+    pub fn sides(self) -> (bool, bool) {
+        (self.allows(1), self.allows(-1))
     }
 
     /// The stored form.
@@ -197,6 +205,15 @@ pub struct Model {
     pub ratios: [RatioModel; RATIOS],
     /// The rules that defined `ratios`: a series that does not know them yet has to be told before it is sealed.
     pub ratios_version: u64,
+    /// What is heard of the total.
+    pub life: Lifecycle,
+    pub total_direction: u8,
+    pub total_terms: Terms,
+    /// Maintenance that ends after `sealed`, in order of time.
+    pub windows: [Stretch; WINDOWS],
+    pub windows_len: u32,
+    /// From this bucket on there may be more than is kept here.
+    pub windows_end: i64,
     pub seen: LoadSnapshot,
 }
 
@@ -208,8 +225,9 @@ pub struct RatioModel {
     pub id: u64,
     pub min_volume: f64,
     pub ratio: Ratio,
-    pub watch: LimitWatch,
+    pub life: Lifecycle,
     pub limits: Limits,
+    pub terms: Terms,
     pub direction: u8,
 }
 
@@ -248,6 +266,8 @@ pub struct Cell {
     pub reconciled_total: AtomicU64,
     /// The same of each ratio.
     pub reconciled_ratios: [AtomicU64; RATIOS],
+    /// Version of the rules that the total knows.
+    pub total_rules_version: AtomicU64,
     /// First slot of the monitor's list, plus one.
     pub first_slot: AtomicU32,
     pub rows: [AtomicI64; RING],
@@ -260,8 +280,9 @@ pub struct Cell {
 #[derive(Clone, Copy)]
 pub struct SlotModel {
     pub series: Series,
-    pub watch: LimitWatch,
+    pub life: Lifecycle,
     pub limits: Limits,
+    pub terms: Terms,
     /// Bucket of the first row; NEVER before it is sealed.
     pub born: i64,
     pub direction: u8,
@@ -310,6 +331,21 @@ pub fn place(bucket: i64) -> usize {
     bucket.rem_euclid(RING as i64) as usize
 }
 
+impl Model {
+    /// The maintenance known.
+    pub fn windows(&self) -> &[Stretch] {
+        &self.windows[..(self.windows_len as usize).min(WINDOWS)]
+    }
+
+    /// Keeps as much maintenance as there is room for.
+    pub fn keep_windows(&mut self, windows: &[Stretch]) {
+        let n = windows.len().min(WINDOWS);
+        self.windows[..n].copy_from_slice(&windows[..n]);
+        self.windows_len = n as u32;
+        self.windows_end = windows.get(n).map_or(NEVER, |w| w.0);
+    }
+}
+
 impl Cell {
     /// As a cell is that nobody has used. Its lock is held, or nobody knows of it yet.
     pub fn clear(&self, model: &mut Model) {
@@ -328,6 +364,7 @@ impl Cell {
         for r in &self.reconciled_ratios {
             r.store(0, Ordering::Release);
         }
+        self.total_rules_version.store(0, Ordering::Release);
         self.first_slot.store(0, Ordering::Release);
         for r in self.rows.iter().chain(&self.sums) {
             r.store(0, Ordering::Release);
@@ -336,6 +373,10 @@ impl Cell {
         model.ground = Ground::new();
         model.ratios = [RatioModel::NONE; RATIOS];
         model.ratios_version = 0;
+        model.life = Lifecycle::new();
+        model.total_direction = Direction::Low as u8;
+        model.total_terms = Terms::BUILT_IN;
+        model.keep_windows(&[]);
         model.seen.xmax = 0;
     }
 

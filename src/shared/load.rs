@@ -6,12 +6,13 @@
 
 use std::sync::atomic::Ordering;
 
-use detector::{Ground, LimitWatch, Series};
+use detector::{Ground, Lifecycle, Series};
 use pgrx::pg_sys;
 
 use super::layout::*;
 use super::merge::Delta;
 use super::segment::{hold, Segment};
+use crate::maintenance::Stretch;
 
 /// The snapshot of a load.
 pub struct Seen {
@@ -23,7 +24,7 @@ pub struct Seen {
 pub struct LoadedSeries {
     pub slot: u32,
     pub series: Series,
-    pub watch: LimitWatch,
+    pub life: Lifecycle,
     pub born: i64,
     /// Sums and rows of unsealed buckets.
     pub open: Vec<(i64, i64, i64)>,
@@ -38,6 +39,9 @@ pub struct LoadedModel {
     pub ground: Ground,
     pub ratios: [RatioModel; RATIOS],
     pub ratios_version: u64,
+    pub life: Lifecycle,
+    /// Maintenance that ends after `sealed`.
+    pub windows: Vec<Stretch>,
     pub series: Vec<LoadedSeries>,
 }
 
@@ -115,7 +119,7 @@ impl Segment {
             slot.changed.store(1, Ordering::Release);
             let s = w.slot(n);
             s.series = Series::new();
-            s.watch = LimitWatch::new();
+            s.life = Lifecycle::new();
             s.born = NEVER;
         }
         {
@@ -125,6 +129,8 @@ impl Segment {
             m.ground = loaded.ground;
             m.ratios = loaded.ratios;
             m.ratios_version = loaded.ratios_version;
+            m.life = loaded.life;
+            m.keep_windows(&loaded.windows);
             m.seen.xmax = seen.xmax;
             m.seen.len = seen.in_progress.len() as u32;
             m.seen.in_progress[..seen.in_progress.len()].copy_from_slice(&seen.in_progress);
@@ -137,7 +143,7 @@ impl Segment {
         for l in &loaded.series {
             let s = w.slot(l.slot);
             s.series = l.series;
-            s.watch = l.watch;
+            s.life = l.life;
             s.born = l.born;
             let slot = self.slot(l.slot);
             for (bucket, sum, rows) in &l.open {

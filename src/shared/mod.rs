@@ -11,7 +11,9 @@ mod seal;
 mod segment;
 mod sweep;
 
-pub use layout::{Cell, Direction, RatioModel, Seat, LIVE, MONITORS, NEVER, RATIOS, RING};
+pub use layout::{
+    Cell, Direction, RatioModel, Seat, SlotModel, LIVE, MONITORS, NEVER, RATIOS, RING,
+};
 pub use load::{LoadedModel, LoadedSeries, Seen};
 pub use merge::{Delta, PreparedWork};
 pub use segment::{attach, attached, transaction_lock, Segment, LOCK_APPEND, LOCK_ROUND};

@@ -7,8 +7,8 @@ use detector::Part;
 use super::layout::*;
 use super::segment::{Segment, Writing};
 use crate::calendar::Calendar;
-use crate::fold::read_bucket;
-use crate::ratio;
+use crate::fold::{read_bucket, Hearing};
+use crate::{maintenance, ratio};
 
 impl Segment {
     /// Seals buckets up to `target`, at most `most` of them. Gives how many were sealed.
@@ -39,11 +39,30 @@ impl Segment {
             return true;
         }
         let bucket = sealed + 1;
+        if bucket >= w.model().windows_end {
+            // A load brings the maintenance that there was no room for.
+            cell.mark_dirty(bucket);
+            return false;
+        }
+        if let Some(end) = maintenance::end_of(w.model().windows(), bucket) {
+            let through = if self.ring_is_empty(cell) {
+                end.min(target)
+            } else {
+                bucket
+            };
+            self.leave_out(cell, &mut w, bucket, through);
+            return true;
+        }
         if w.model().ground.idle() && self.ring_is_empty(cell) {
             // Nothing can be learned before the next row.
-            w.model().ground.pass_over(target);
-            w.model().sealed = target;
-            cell.sealed_hint.store(target, Ordering::Release);
+            let through = maintenance::clear_through(w.model().windows(), bucket).min(target);
+            let model = w.model();
+            let (silent, last) = model.ground.pass_over(through);
+            if silent > 0 {
+                model.life.stay_silent(silent, last, &model.total_terms);
+            }
+            model.sealed = through;
+            cell.sealed_hint.store(through, Ordering::Release);
             return true;
         }
         if !self.ratios_are_known(cell, &mut w) {
@@ -54,14 +73,26 @@ impl Segment {
         let at = calendar.moment(bucket);
         let present = cell.rows[i].load(Ordering::Acquire) > 0;
         let sum = cell.sums[i].load(Ordering::Acquire);
-        let sealing = w.model().ground.seal(at, present, sum.max(0) as f64, pace);
+        let total = sum.max(0) as f64;
+        let sealing = w.model().ground.seal(at, present, total, pace);
+        {
+            let m = w.model();
+            let direction = Direction::from_u8(m.total_direction);
+            m.life.step_total(
+                &m.ground,
+                &sealing,
+                total,
+                direction.sides(),
+                &m.total_terms,
+            );
+        }
         let mut shares = ratio::Sums::default();
         for (n, slot) in self.slots_of(cell) {
             let rows = slot.rows[i].swap(0, Ordering::AcqRel);
             let x = slot.sums[i].swap(0, Ordering::AcqRel);
             let (model, s) = w.parts(n);
             shares.add(s.member, x);
-            let read = read_bucket(
+            read_bucket(
                 &mut s.series,
                 &mut s.born,
                 &model.ground.blank,
@@ -70,10 +101,13 @@ impl Segment {
                 x,
                 at,
                 pace,
+                &mut Hearing {
+                    life: &mut s.life,
+                    direction: Direction::from_u8(s.direction),
+                    limits: &s.limits,
+                    terms: &s.terms,
+                },
             );
-            if let Some((x, j)) = read {
-                s.watch.step(x, &s.limits, j.expected, bucket);
-            }
             slot.changed.store(1, Ordering::Release);
         }
         w.model().ground.close(at, &sealing, pace);
@@ -115,6 +149,21 @@ impl Segment {
             || self
                 .slots_of(cell)
                 .all(|(n, _)| w.slot(n).rules_version >= version)
+    }
+
+    /// Leaves buckets out, from the next one through another; where that is later, nothing has come for them.
+    fn leave_out(&self, cell: &Cell, w: &mut Writing, bucket: i64, through: i64) {
+        let i = place(bucket);
+        for (_, slot) in self.slots_of(cell) {
+            slot.rows[i].store(0, Ordering::Release);
+            slot.sums[i].store(0, Ordering::Release);
+        }
+        cell.rows[i].store(0, Ordering::Release);
+        cell.sums[i].store(0, Ordering::Release);
+        w.model().ground.leave_out(through);
+        w.model().sealed = through;
+        cell.sealed_hint.store(through, Ordering::Release);
+        cell.version.fetch_add(1, Ordering::AcqRel);
     }
 
     fn ring_is_empty(&self, cell: &Cell) -> bool {

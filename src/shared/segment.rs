@@ -7,7 +7,7 @@
 use std::cell::{Cell as StdCell, UnsafeCell};
 use std::sync::atomic::Ordering;
 
-use detector::{LimitWatch, Limits, Series};
+use detector::{Lifecycle, Limits, Series, Terms};
 use pgrx::pg_sys;
 
 use super::layout::*;
@@ -531,8 +531,9 @@ impl Segment {
         slot.reconciled = 0.into();
         *slot.model.get_mut() = SlotModel {
             series: Series::new(),
-            watch: LimitWatch::new(),
+            life: Lifecycle::new(),
             limits: Limits::NONE,
+            terms: Terms::BUILT_IN,
             born: NEVER,
             direction: monitor::default_direction(id, key) as u8,
             member: Membership::default(),

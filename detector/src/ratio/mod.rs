@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
 use crate::incident::{Closing, Event, Incident, Watch, OPEN, REMEMBERED};
-use crate::judgement::{Channel, Judgement};
+use crate::judgement::{Channel, Judgement, Verdict};
+use crate::lifecycle::Own;
 use crate::series::{is_reading, LARGEST};
 use spread::Spread;
 
@@ -139,11 +140,32 @@ impl Ratio {
         min_volume: f64,
         bucket: i64,
     ) -> Option<Judgement> {
+        self.step_bounded(part, whole, min_volume, bucket)
+            .map(|(judgement, _)| judgement)
+    }
+
+    /// The same; where the verdict is not normal, also which shares would have been.
+    pub fn step_bounded(
+        &mut self,
+        part: f64,
+        whole: f64,
+        min_volume: f64,
+        bucket: i64,
+    ) -> Option<(Judgement, Option<Bounds>)> {
         let (part, whole) = reading(part, whole)?;
         self.advance(bucket);
         let judgement = self.judge(part, whole, min_volume);
+        let anomalous = judgement.verdict() >= Verdict::Warning;
+        let bounds = anomalous.then(|| self.bounds(whole, min_volume));
         self.learn(part, whole, min_volume, &judgement, bucket);
-        Some(judgement)
+        Some((judgement, bounds))
+    }
+
+    /// What its own incident says of the bucket last learned.
+    pub fn own(&self, bucket: i64) -> Own {
+        let last = self.incidents.checked_sub(1);
+        let last = last.and_then(|n| self.recent.get(n as usize % REMEMBERED));
+        Own::of(&self.watch, last, bucket)
     }
 
     /// Moves on to a bucket: after a gap the windows begin anew.

@@ -116,7 +116,7 @@ fn main() -> ExitCode {
         score_incidents(m, &scorer, &data.join("labels.csv"), file, clock)
     };
 
-    by_copy(&cluster, &data, &mut checks, &score);
+    by_copy(&cluster, &data, &labels, &mut checks, &score);
     horizon_of_the_server(&cluster, &data, &mut checks);
     one_by_one(&cluster, &data, &labels, &mut checks, &score);
     clock_times(&cluster, &data, &labels, &mut checks, &score);
@@ -132,7 +132,7 @@ fn main() -> ExitCode {
 type Scorer<'a> = dyn Fn(&mut Monitored, &str, bool) -> Score + 'a;
 
 /// The whole file by one COPY, grouped by status as it is; the worker alone records.
-fn by_copy(cluster: &Cluster, data: &Path, checks: &mut Checks, score: &Scorer) {
+fn by_copy(cluster: &Cluster, data: &Path, labels: &[Label], checks: &mut Checks, score: &Scorer) {
     let mut m = Monitored::create(cluster, "by_copy");
     let csv = std::fs::read(data.join("transactions.csv")).expect("transactions.csv can be read");
     let began = Instant::now();
@@ -155,6 +155,7 @@ fn by_copy(cluster: &Cluster, data: &Path, checks: &mut Checks, score: &Scorer) 
     m.quiesce();
     judge_transactions(&mut m, "COPY", checks, score);
     compare_models(&mut m, "COPY", checks);
+    judge_groups(&mut m, "COPY", labels, checks);
 
     let before = m.number("SELECT count(*) FROM alerts");
     let call = "SELECT count(*), md5(string_agg(a::text, '|' ORDER BY a.series, a.time)) \
@@ -246,6 +247,7 @@ fn one_by_one(
     m.quiesce();
     judge_transactions(&mut m, "INSERT", checks, score);
     compare_models(&mut m, "INSERT", checks);
+    judge_groups(&mut m, "INSERT", labels, checks);
 
     let same = m.rows(INCIDENTS) == incidents_by_copy(cluster);
     checks.check(same, "INSERT: the same incidents as by COPY");
@@ -312,6 +314,7 @@ fn clock_times(
         &format!("14h 33: false incidents {:?}", s.false_incidents()),
     );
     compare_models(&mut m, "14h 33", checks);
+    judge_outage(&mut m, checks);
 }
 
 fn judge_transactions(m: &mut Monitored, how: &str, checks: &mut Checks, score: &Scorer) {
@@ -331,6 +334,115 @@ fn judge_transactions(m: &mut Monitored, how: &str, checks: &mut Checks, score: 
         s.median_delay().is_some_and(|d| d <= 2.0),
         &format!("{how}: median delay {:?} min", s.median_delay()),
     );
+}
+
+/// What people labelled as one incident is one group, told of once when it opens and once when it ends.
+fn judge_groups(m: &mut Monitored, how: &str, labels: &[Label], checks: &mut Checks) {
+    show_groups(m);
+    let mut labelled: Vec<(&str, &str)> = labels
+        .iter()
+        .filter(|l| l.start.starts_with("20") && l.kind != "normal")
+        .map(|l| (l.start.as_str(), l.end.as_str()))
+        .collect();
+    labelled.sort_unstable();
+    labelled.dedup();
+    let groups = m.number("SELECT count(*) FROM incident_groups");
+    checks.check(
+        groups == labelled.len() as i64,
+        &format!("{how}: {groups} groups for {} incidents", labelled.len()),
+    );
+    let alone = labelled
+        .iter()
+        .filter(|(start, end)| {
+            m.number(&format!(
+                "SELECT count(*) FROM incident_groups \
+                  WHERE opened_at <= '{end}+00' AND resolved_at >= '{start}+00'"
+            )) == 1
+        })
+        .count();
+    checks.check(
+        alone == labelled.len(),
+        &format!(
+            "{how}: {alone} of {} incidents are one group",
+            labelled.len()
+        ),
+    );
+    for notice in ["opened", "resolved"] {
+        let rows = m.rows(&format!(
+            "SELECT count(*), count(DISTINCT group_id) FROM alerts WHERE notice = '{notice}'"
+        ));
+        checks.check(
+            rows[0] == [groups.to_string(), groups.to_string()],
+            &format!("{how}: {} notices say {notice}, one a group", rows[0][0]),
+        );
+    }
+    let rest = m.rows(
+        "SELECT notice, count(*) FROM alerts WHERE notice NOT IN ('opened', 'resolved') GROUP BY 1 ORDER BY 1",
+    );
+    println!("       {how}: other notices {rest:?}");
+    let worst_first = m.number(
+        "SELECT count(*) FROM alerts WHERE notice IS NOT NULL AND octet_length(payload::text) < 8000 \
+            AND (payload -> 'members' IS NULL OR payload #>> '{members,0,severity}' = payload ->> 'severity')",
+    );
+    let notices = m.number("SELECT count(*) FROM alerts WHERE notice IS NOT NULL");
+    checks.check(
+        worst_first == notices,
+        &format!("{how}: {worst_first} of {notices} notices name the worst first"),
+    );
+    let live = m.rows(
+        "SELECT i.series, i.opened_at, i.resolved_at, g.opened_at FROM incidents i JOIN incident_groups g ON g.id = i.group_id ORDER BY 2, 1",
+    );
+    let folded = m.rows(
+        "SELECT series, opened_at, resolved_at, group_opened_at FROM backtest_monitor('transactions', '2025-07-12', '2025-07-16') ORDER BY 2, 1",
+    );
+    checks.check(
+        live == folded,
+        &format!(
+            "{how}: backtest_monitor groups the {} incidents alike",
+            live.len()
+        ),
+    );
+}
+
+/// The outage of the afternoon is one group, the silence in it included; the night's silence is another.
+fn judge_outage(m: &mut Monitored, checks: &mut Checks) {
+    show_groups(m);
+    let outage = m.rows(
+        "SELECT id, '(total) -' = ANY (series), cardinality(incidents) FROM incident_groups \
+          WHERE opened_at <= '2025-07-14 18:33+00' AND coalesce(resolved_at, 'infinity') >= '2025-07-14 14:30+00'",
+    );
+    checks.check(
+        outage.len() == 1,
+        &format!("14h 33: the outage is {} group(s)", outage.len()),
+    );
+    checks.check(
+        outage.iter().all(|g| g[1] == "t"),
+        "14h 33: the silence of 18h 29 is in it",
+    );
+    let notices = m.number(&format!(
+        "SELECT count(*) FROM alerts WHERE group_id = {} AND notice IS NOT NULL",
+        outage.first().map_or("0", |g| g[0].as_str())
+    ));
+    checks.check(
+        notices == 2,
+        &format!("14h 33: the outage is told of {notices} times"),
+    );
+    let silences = m.number("SELECT count(*) FROM incidents WHERE series = '(total)'");
+    checks.check(
+        silences == 2,
+        &format!("14h 33: {silences} silences, one incident each, none at night"),
+    );
+}
+
+fn show_groups(m: &mut Monitored) {
+    for g in m.rows(
+        "SELECT to_char(opened_at AT TIME ZONE 'UTC', 'DD HH24:MI'), to_char(resolved_at AT TIME ZONE 'UTC', 'DD HH24:MI'), \
+                state, severity, array_to_string(series, ', '), \
+                (SELECT string_agg(event, ' ' ORDER BY id) FROM alerts a WHERE a.group_id = g.id AND event <> 'progress') \
+           FROM incident_groups g ORDER BY opened_at",
+    ) {
+        println!("       group {}", g.join(" | "));
+    }
 }
 
 fn compare_models(m: &mut Monitored, how: &str, checks: &mut Checks) {
