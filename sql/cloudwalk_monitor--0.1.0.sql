@@ -105,9 +105,9 @@ COMMENT ON COLUMN rules.critical_below IS 'A bucket of this many or fewer is cri
 COMMENT ON COLUMN rules.numerator IS 'Of a ratio: labels of the series that make the part; (total) is all of them. NULL: the rule is about a series.';
 COMMENT ON COLUMN rules.denominator IS 'Of a ratio: labels of the series that make the whole, those of the part included.';
 COMMENT ON COLUMN rules.min_volume IS 'Of a ratio: windows in which the whole is less say nothing.';
-COMMENT ON COLUMN rules.open_after IS 'An incident opens once so many buckets ... NULL: one that is critical, that breaks a limit or ends a sustained shift, or two warnings of three.';
+COMMENT ON COLUMN rules.open_after IS 'An incident opens once so many buckets ... NULL: one that is critical, that breaks a fixed limit or belongs to a sustained shift, or two warnings of three.';
 COMMENT ON COLUMN rules.open_within IS '... of so many in a row are a warning or worse.';
-COMMENT ON COLUMN rules.resolve_after IS 'It is resolved after so many normal buckets in a row. NULL: 8.';
+COMMENT ON COLUMN rules.resolve_after IS 'It is resolved after so many normal buckets in a row. NULL: 5.';
 
 -- ---------------------------------------------------------------------------------------------------
 -- Alerts: the log of every state change, and the outbox

@@ -5,7 +5,21 @@ use pgrx::JsonB;
 use serde_json::Value;
 
 use crate::key;
-use crate::store::{all, failed, get, micros, one, schema, timestamp, write};
+use crate::round::ActiveSnapshot;
+use crate::store::{failed, get, micros, one, schema, timestamp, write, Args};
+
+/// Every row, as of now: whoever has waited for the append lock has to see what was appended meanwhile, and the
+/// snapshot of its statement is older than that.
+fn all<T>(
+    sql: &str,
+    args: &Args,
+    row: impl Fn(&pgrx::spi::SpiHeapTupleData) -> Option<T>,
+) -> Vec<T> {
+    // SAFETY: a step of the transaction at hand, so that the snapshot shows what it wrote itself.
+    unsafe { pgrx::pg_sys::CommandCounterIncrement() };
+    let _now = ActiveSnapshot::latest();
+    crate::store::all(sql, args, row)
+}
 
 /// An incident as `alerts` has it.
 #[derive(Clone, Debug)]
@@ -261,10 +275,7 @@ pub fn note_unfolded(monitor: i32, since: TimestampWithTimeZone) {
 }
 
 /// First column of what a writing statement returns.
-fn returned<T: pgrx::FromDatum + pgrx::IntoDatum>(
-    sql: &str,
-    args: &crate::store::Args,
-) -> Option<T> {
+fn returned<T: pgrx::FromDatum + pgrx::IntoDatum>(sql: &str, args: &Args) -> Option<T> {
     pgrx::Spi::connect_mut(|c| {
         let t = c.update(sql, Some(1), args).unwrap_or_else(failed);
         if t.is_empty() {

@@ -16,7 +16,7 @@ use crate::shared::{
     Cell, Direction, LoadedModel, LoadedSeries, RatioModel, Seat, Seen, Segment, SlotModel, LIVE,
     NEVER, RING,
 };
-use crate::{settings, store};
+use crate::{ledger, settings, store};
 
 /// A monitor in the shared store.
 pub struct Place<'a> {
@@ -568,6 +568,14 @@ impl Changes {
         self.series.is_empty()
     }
 
+    /// Has the series looked at once more.
+    pub fn look_again(&self, place: &Place) {
+        for (n, _) in &self.signatures {
+            let slot = place.segment.slot(*n);
+            slot.changed.store(1, Ordering::Release);
+        }
+    }
+
     /// Remembers that `alerts` has been brought up to this state.
     pub fn settle(&self, place: &Place) {
         for (n, signature) in &self.signatures {
@@ -777,8 +785,17 @@ fn sealed_newest(life: &Lifecycle) -> i64 {
     above.map(|a| a.incident.opened).max().unwrap_or(i64::MIN)
 }
 
-/// Records what a survey found.
-pub fn record_changes(place: &Place, changes: &Changes, alert_horizon: i64) -> usize {
+/// Surveys again under the append lock and records what there is then: what another round, by hand or by the worker,
+/// has recorded meanwhile is never overtaken by an older look. None where the models are no longer exact.
+pub fn record_changes(
+    place: &Place,
+    rules: &[Rule],
+    changes: &Changes,
+    alert_horizon: i64,
+) -> Option<(usize, Changes)> {
+    ledger::append_lock();
+    changes.look_again(place);
+    let changes = survey(place, rules)?;
     let cal = &place.monitor.calendar;
     let sealed = place.cell.sealed_hint.load(Ordering::Acquire);
     let added = reconcile::reconcile(
@@ -795,7 +812,7 @@ pub fn record_changes(place: &Place, changes: &Changes, alert_horizon: i64) -> u
     );
     let stats = &place.segment.header().stats;
     stats.alerts.fetch_add(added as u64, Ordering::Relaxed);
-    added
+    Some((added, changes))
 }
 
 /// Prepared transactions that have ended make their monitors dirty.

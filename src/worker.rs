@@ -627,9 +627,13 @@ fn one(place: &Place, rules: &[Rule], rules_version: u64) -> Option<bool> {
         if changes.is_empty() {
             changes.settle(place);
         } else {
-            let added = transaction(|| round::record_changes(place, &changes, horizon()));
-            match added {
-                Some(_) => changes.settle(place),
+            let recorded = transaction(|| round::record_changes(place, rules, &changes, horizon()));
+            match recorded {
+                Some(Some((_, changes))) => changes.settle(place),
+                Some(None) => {
+                    changes.look_again(place);
+                    again = true;
+                }
                 None => {
                     for (_, slot) in place.segment.slots_of(place.cell) {
                         slot.changed.store(1, Ordering::Release);

@@ -14,7 +14,7 @@ use crate::limit::{Broken, Limits};
 use crate::series::{is_reading, LARGEST};
 
 /// Normal readings in a row after which an incident is resolved, where no rule says otherwise.
-pub const RESOLVE_AFTER: u32 = 8;
+pub const RESOLVE_AFTER: u32 = 5;
 /// Times an incident may be reopened before it counts as flapping.
 pub const FLAPS: u32 = 3;
 /// Of the last three readings, so many warnings open an incident where no rule says otherwise.

@@ -79,7 +79,8 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
         place.seal(at);
         if let Some(changes) = round::survey(place, &rules) {
             if !changes.is_empty() {
-                added += round::record_changes(place, &changes, horizon);
+                let recorded = round::record_changes(place, &rules, &changes, horizon);
+                added += recorded.map_or(0, |(n, _)| n);
                 // This transaction may yet roll back: the next survey must see the same again.
                 for (_, slot) in s.slots_of(place.cell) {
                     slot.changed.store(1, Ordering::Release);

@@ -427,11 +427,18 @@ fn judge_outage(m: &mut Monitored, checks: &mut Checks) {
         notices == 2,
         &format!("14h 33: the outage is told of {notices} times"),
     );
-    let silences = m.number("SELECT count(*) FROM incidents WHERE series = '(total)'");
-    checks.check(
-        silences == 2,
-        &format!("14h 33: {silences} silences, one incident each, none at night"),
-    );
+    for (from, to) in [("18:29", "18:33"), ("23:47", "23:52")] {
+        let silences = m.number(&format!(
+            "SELECT count(*) FROM incidents WHERE series = '(total)' AND opened_at <= '2025-07-14 {to}+00' \
+                AND coalesce(resolved_at, 'infinity') >= '2025-07-14 {from}+00'"
+        ));
+        checks.check(
+            silences == 1,
+            &format!("14h 33: the silence of {from} is {silences} incident on (total)"),
+        );
+    }
+    let night = m.number("SELECT count(*) FROM incidents WHERE opened_at < '2025-07-14 05:10+00'");
+    checks.check(night == 0, "14h 33: the silent night is none");
 }
 
 fn show_groups(m: &mut Monitored) {
