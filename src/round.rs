@@ -421,6 +421,7 @@ pub fn capture_shared(place: &Place) -> Option<store::Snapshot> {
 /// Records what a load found.
 pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize {
     let m = place.monitor;
+    place.cell.records.fetch_add(1, Ordering::AcqRel);
     store::forget_unfolded(m, &loaded.taken_in);
     if loaded.void_from != NEVER {
         store::drop_snapshots(m, loaded.void_from);
@@ -739,6 +740,7 @@ impl Provisional {
 
 /// Records what a survey found.
 pub fn record_changes(place: &Place, changes: &Changes, alert_horizon: i64) -> usize {
+    place.cell.records.fetch_add(1, Ordering::AcqRel);
     let cal = &place.monitor.calendar;
     let sealed = place.cell.sealed_hint.load(Ordering::Acquire);
     let added = reconcile::reconcile(

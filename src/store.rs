@@ -16,6 +16,7 @@ use crate::key;
 use crate::monitor::{Monitor, Rule, SHIPPED, SHIPPED_NAME};
 use crate::plan::MOST;
 use crate::ratio;
+use crate::round::ActiveSnapshot;
 use crate::settings;
 use crate::shared::Direction;
 
@@ -579,7 +580,9 @@ impl Recorded {
 }
 
 /// The recorded incidents of a monitor that were not over before a time.
+/// As they are now: whoever waited for the append lock has an older snapshot.
 pub fn recorded(monitor: &str, since: i64) -> Vec<Recorded> {
+    let _now = ActiveSnapshot::latest();
     let sql = format!(
         "SELECT id, series, state, severity::text, direction, opened_at, last_seen_at, resolved_at, buckets, \
                 peak_observed, peak_score \
@@ -713,8 +716,9 @@ pub struct Acknowledged {
     pub last_seen_at: i64,
 }
 
-/// The incident of a number.
+/// The incident of a number, as it is now.
 pub fn incident(id: i64) -> Option<Acknowledged> {
+    let _now = ActiveSnapshot::latest();
     let sql = format!(
         "SELECT state, monitor, series, labels, severity::text, direction, last_seen_at FROM {}.incidents WHERE id = $1",
         schema()

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::{may_write, refuse_missing, segment};
 use crate::fault::raise;
 use crate::round::{self, Place};
-use crate::{calendar, overlay, shared, store};
+use crate::{calendar, overlay, shared, store, upkeep};
 
 /// Records that somebody took an incident on.
 #[pg_extern(sql = false)]
@@ -120,6 +120,11 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
                 }
             }
         }
+    }
+    if h.worker_pid.load(Ordering::Acquire) == 0 {
+        h.stats.rounds.fetch_add(1, Ordering::Relaxed);
+        h.last_round.store(calendar::now(), Ordering::Release);
+        upkeep::by_hand(s, &places, horizon);
     }
     added as i32
 }
