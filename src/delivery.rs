@@ -147,6 +147,22 @@ pub fn flush(segment: Segment, now: i64) -> bool {
     true
 }
 
+/// A heartbeat where no worker sends one, if it is due, in the caller's transaction.
+pub fn beat_by_hand(segment: Segment, now: i64) {
+    let h = segment.header();
+    let Some(channel) = settings::channel() else {
+        return;
+    };
+    let due = next_heartbeat(segment, now).is_some_and(|us| us <= 0);
+    let withheld = h.withheld.load(Ordering::Acquire);
+    if (due || withheld > 0) && queue_has_room() {
+        // Should this transaction roll back, the next heartbeat is an interval late.
+        h.withheld.fetch_sub(withheld, Ordering::AcqRel);
+        h.heartbeat_at.store(now, Ordering::Release);
+        store::pg_notify(&channel, &fit(heartbeat(now)).to_string());
+    }
+}
+
 /// Says that somebody is alive, and how far `alerts` has come: a listener that is behind reads it.
 fn heartbeat(now: i64) -> Value {
     json!({

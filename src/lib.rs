@@ -27,6 +27,7 @@ mod shared;
 mod store;
 mod trigger;
 mod unfolded;
+mod upkeep;
 mod worker;
 
 pgrx::pg_module_magic!();

@@ -448,6 +448,7 @@ pub fn capture_shared(place: &Place) -> Option<store::Snapshot> {
 /// Records what a load found.
 pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize {
     let m = place.monitor;
+    place.cell.records.fetch_add(1, Ordering::AcqRel);
     store::forget_unfolded(m, &loaded.taken_in);
     if loaded.void_from != NEVER {
         store::drop_snapshots(m, loaded.void_from);
@@ -794,6 +795,7 @@ pub fn record_changes(
     alert_horizon: i64,
 ) -> Option<(usize, Changes)> {
     ledger::append_lock();
+    place.cell.records.fetch_add(1, Ordering::AcqRel);
     changes.look_again(place);
     let changes = survey(place, rules)?;
     let cal = &place.monitor.calendar;

@@ -593,6 +593,13 @@ fn one(place: &Place, rules: &[Rule], rules_version: u64) -> Option<bool> {
     if round::ratios_are_stale(place, rules) && place.cell.state.load(Ordering::Acquire) == LIVE {
         transaction(|| round::define_ratios(place, rules))?;
     }
+    let records = &place.cell.records;
+    let before = records.load(Ordering::Acquire);
+    // What was seen before somebody else recorded a later state must not be recorded after it.
+    let is_latest = || {
+        shared::transaction_lock(shared::LOCK_ROUND, true);
+        records.load(Ordering::Acquire) == before
+    };
     if place.needs_load() {
         let loaded = transaction(|| {
             // Somebody else may be at it: one load at a time.
@@ -605,11 +612,18 @@ fn one(place: &Place, rules: &[Rule], rules_version: u64) -> Option<bool> {
             Some(loaded) => {
                 // Level-triggered: should this fail, the survey below wants the same again, and a load that
                 // found more than the models remember is repeated.
-                let recorded = transaction(|| round::record_load(place, &loaded, horizon()));
+                let recorded = transaction(|| {
+                    is_latest().then(|| round::record_load(place, &loaded, horizon()))
+                });
                 match recorded {
-                    Some(n) => {
+                    Some(Some(n)) => {
                         let stats = &place.segment.header().stats;
                         stats.alerts.fetch_add(n as u64, Ordering::Relaxed);
+                        return Some(true);
+                    }
+                    Some(None) => {
+                        place.cell.mark_dirty(loaded.from);
+                        return Some(true);
                     }
                     None => {
                         place.cell.mark_dirty(loaded.from);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use testbed::monitored::{calm_sql, minute, Monitored, EPOCH, SOON};
+use testbed::monitored::{calm_sql, minute, storms, Monitored, EPOCH, SOON};
 use testbed::{eventually, Choices, Cluster};
 
 /// Clients that insert a stream, minute after minute with a storm now and then, whatever happens to them.
@@ -184,6 +184,214 @@ fn killed_in_mid_load() {
     }
     assert!(m.events("opened") > 5);
     assert!(told.len() > 5, "{told:?}");
+    cluster.stop();
+}
+
+/// Killed at random, or the server stopped as an administrator does, for `TESTBED_SECONDS` of load.
+#[test]
+fn the_worker_killed_again_and_again() {
+    let seconds = std::env::var("TESTBED_SECONDS").map_or(8, |s| s.parse().expect("a number"));
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut choices = Choices::of_environment(3);
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start()));
+    let mut m = Monitored::create(cluster, "again");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.quiesce();
+    let clock = Arc::new(AtomicI64::new(240));
+    let stream = Stream::start(cluster, "again", clock.clone());
+    // Over all lives of the server: a client with a cursor, and all that was notified.
+    let (mut cursor, mut told) = (Cursor::default(), Vec::new());
+    let (mut kills, mut stops) = (0, 0);
+    while Instant::now() < end || kills < 2 || stops < 1 {
+        let listener = m.listen();
+        let until = Instant::now() + Duration::from_millis(choices.below(1500) as u64);
+        while Instant::now() < until {
+            cursor.follow(&mut m);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if choices.below(4) == 0 || stops == 0 {
+            let began = Instant::now();
+            cluster.restart();
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "a fast stop is prompt"
+            );
+            stops += 1;
+        } else {
+            kill(&mut m, "worker");
+            kills += 1;
+        }
+        m.reconnect();
+        told.extend(listener.payloads());
+        // The next insert starts it, or the server has done so.
+        let alive = "SELECT worker_alive AND last_round > clock_timestamp() - interval '5 s' FROM monitor_health";
+        eventually(SOON, || (m.text(alive) == "t").then_some(()));
+    }
+    let listener = m.listen();
+    let acknowledged = 240 * 2 + stream.stop();
+    assert_sound(&mut m, acknowledged);
+    told.extend(m.announced(&listener));
+    assert_told_once(&mut m, &told);
+    cursor.follow(&mut m);
+    let all: Vec<i64> = m
+        .rows("SELECT id FROM alerts_since(0, NULL)")
+        .iter()
+        .map(|r| r[0].parse().expect("a number"))
+        .collect();
+    assert_eq!(cursor.read, all, "each was read once, in order");
+    println!(
+        "worker killed {kills} times, server stopped {stops} times in {seconds} s: {acknowledged} rows, {} alerts, {} heard",
+        all.len(),
+        told.len()
+    );
+    cluster.stop();
+}
+
+/// A client that reads on from the last alert it has seen.
+#[derive(Default)]
+struct Cursor {
+    last: i64,
+    read: Vec<i64>,
+}
+
+impl Cursor {
+    fn follow(&mut self, m: &mut Monitored) {
+        let sql = "SELECT id FROM alerts_since($1, NULL)";
+        // The server may be on its way down.
+        for r in m.client.query(sql, &[&self.last]).unwrap_or_default() {
+            self.last = r.get(0);
+            self.read.push(self.last);
+        }
+    }
+}
+
+/// A synchronous standby takes over in the middle of an incident.
+#[test]
+fn a_standby_is_promoted() {
+    for preload in ["", "cloudwalk_monitor"] {
+        let cluster = Cluster::start_with(&[("shared_preload_libraries", preload)]);
+        let mut m = Monitored::create(&cluster, "promoted");
+        m.run(&calm_sql(EPOCH, 0, 240));
+        m.quiesce();
+        let standby = cluster.start_standby(&[("primary_slot_name", "")]);
+        m.run("ALTER SYSTEM SET synchronous_standby_names = '*'; ");
+        m.run("ALTER SYSTEM SET synchronous_commit = 'remote_apply'");
+        m.run("SELECT pg_reload_conf()");
+        m.until("SELECT sync_state FROM pg_stat_replication", "sync");
+        m.reconnect();
+        // One incident is over, one goes on, one is acknowledged.
+        m.run(&storms(240, 1));
+        m.until("SELECT state FROM incidents", "resolved");
+        m.run(&storms(265, 1).replace(
+            "make_interval(mins => m)",
+            "make_interval(mins => least(m, 269))",
+        ));
+        m.until("SELECT count(*) FROM incidents WHERE state = 'open'", "1");
+        m.run("SELECT acknowledge_incident(id, 'mine') FROM incidents WHERE state = 'open'");
+        m.quiesce();
+        let incidents =
+            "SELECT id, series, state, opened_at, acknowledged_by FROM incidents ORDER BY id";
+        let before = m.rows(incidents);
+        let alerts = m.rows("SELECT id, event FROM alerts ORDER BY id");
+
+        // On the standby the reading functions work.
+        let mut s = Monitored {
+            cluster: &standby,
+            database: "promoted".into(),
+            client: standby.connect_to("promoted"),
+        };
+        assert_eq!(s.rows(incidents), before);
+        for (sql, wanted) in [
+            ("SELECT count(*) FROM alerts_since()", "4"),
+            ("SELECT count(*) > 100 FROM scored_series('1 hour', '2025-07-14 12:30+00')", "t"),
+            ("SELECT count(*) > 0 FROM detect_anomalies('1 hour', '2025-07-14 12:30+00')", "t"),
+            ("SELECT count(*) FROM backtest_monitor('transactions', '2025-07-14', '2025-07-15')", "2"),
+            ("SELECT recommendation || verdict FROM recommend_alert('denied', 60, '2025-07-14 12:30+00')", "oklearning"),
+            ("SELECT count(*) > 10 FROM chart_series('denied', '1 hour', '2025-07-14 12:30+00')", "t"),
+            ("SELECT count(*) FROM blind_spots WHERE what <> 'silence'", "0"),
+            ("SELECT scored FROM monitor_stats", "0"),
+        ] {
+            assert_eq!(s.text(sql), wanted, "{sql}");
+        }
+        assert!(s
+            .refused("SELECT run_monitor()")
+            .message()
+            .contains("read-only"));
+
+        cluster.stop();
+        s.run("SELECT pg_promote()");
+        s.run("ALTER SYSTEM SET synchronous_standby_names = ''");
+        s.run("SELECT pg_reload_conf()");
+        s.until("SELECT pg_is_in_recovery()", "f");
+        if preload.is_empty() {
+            s.until(
+                "SELECT split_part(status, ':', 1) FROM monitor_health",
+                "no worker yet",
+            );
+            s.run(&format!(
+                "INSERT INTO transactions (time, status, count) VALUES ({0}, 'denied', 60), ({0}, 'approved', 120)",
+                minute(270)
+            ));
+        }
+        s.until("SELECT worker_alive FROM monitor_health", "t");
+        s.assert_models();
+        // Nothing is told again, and the incident goes on.
+        assert_eq!(s.rows(incidents), before);
+        assert_eq!(
+            s.rows("SELECT id, event FROM alerts WHERE event <> 'progress' ORDER BY id"),
+            alerts
+                .into_iter()
+                .filter(|a| a[1] != "progress")
+                .collect::<Vec<_>>()
+        );
+        let listener = s.listen();
+        s.run(&calm_sql(EPOCH, 271, 300));
+        s.until(
+            "SELECT count(*) FROM incidents WHERE state = 'resolved'",
+            "2",
+        );
+        assert_eq!(s.announced(&listener).len(), 1);
+        assert!(s.number("SELECT max(id) FROM alerts") > 4);
+        s.assert_models();
+    }
+}
+
+/// A version that exists in the tests alone: rounds go on, and inserts too.
+#[test]
+fn updated_under_load() {
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start()));
+    let mut m = Monitored::create(cluster, "updated");
+    let directory = m.text("SELECT setting FROM pg_config WHERE name = 'SHAREDIR'");
+    let script =
+        std::path::Path::new(&directory).join("extension/cloudwalk_monitor--0.1.0--0.1.0.test.sql");
+    std::fs::write(
+        &script,
+        "ALTER TABLE alerts ADD COLUMN shift text;\n\
+         COMMENT ON COLUMN alerts.shift IS 'For a test.';\n\
+         CREATE FUNCTION of_the_test() RETURNS integer LANGUAGE sql AS 'SELECT 1';\n",
+    )
+    .expect("the test's server has files of its own");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.quiesce();
+    let clock = Arc::new(AtomicI64::new(240));
+    let stream = Stream::start(cluster, "updated", clock.clone());
+    let goes_on = |m: &mut Monitored| {
+        let minutes = clock.load(Ordering::Relaxed) + 200;
+        let opened = m.events("opened");
+        eventually(SOON, || {
+            (clock.load(Ordering::Relaxed) > minutes && m.events("opened") > opened).then_some(())
+        });
+    };
+    goes_on(&mut m);
+    let pid = m.text("SELECT worker_pid FROM monitor_health");
+    m.run("ALTER EXTENSION cloudwalk_monitor UPDATE TO '0.1.0.test'");
+    goes_on(&mut m);
+    assert_eq!(m.text("SELECT of_the_test()"), "1");
+    assert_eq!(m.text("SELECT worker_pid FROM monitor_health"), pid);
+    assert_eq!(m.number("SELECT errors FROM monitor_stats"), 0);
+    let acknowledged = 240 * 2 + stream.stop();
+    assert_sound(&mut m, acknowledged);
+    let _ = std::fs::remove_file(script);
     cluster.stop();
 }
 

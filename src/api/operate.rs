@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::{may_write, segment};
 use crate::fault::raise;
 use crate::round::{self, Place};
-use crate::{calendar, notices, overlay, shared, store};
+use crate::{calendar, notices, overlay, shared, store, upkeep};
 
 /// One round by hand.
 #[pg_extern(sql = false)]
@@ -88,6 +88,11 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
             }
         }
         added += notices::tick(place.monitor).0;
+    }
+    if h.worker_pid.load(Ordering::Acquire) == 0 {
+        h.stats.rounds.fetch_add(1, Ordering::Relaxed);
+        h.last_round.store(calendar::now(), Ordering::Release);
+        upkeep::by_hand(s, &places, horizon);
     }
     added as i32
 }

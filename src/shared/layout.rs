@@ -262,6 +262,8 @@ pub struct Cell {
     pub version: AtomicU64,
     /// Copy of the model's `sealed`, to be read without the lock.
     pub sealed_hint: AtomicI64,
+    /// Counts what was recorded of the monitor, under the lock of rounds.
+    pub records: AtomicU64,
     /// Signature of the total's state that `alerts` was last brought up to.
     pub reconciled_total: AtomicU64,
     /// The same of each ratio.

@@ -516,6 +516,10 @@ impl Segment {
             Ok(found) => return Some(found),
             Err(at) => at,
         };
+        // One is left for `(other)` of each monitor.
+        if key != key::OTHER_KEY && self.unused_slots() <= self.cells().count() as u32 {
+            return None;
+        }
         let n = self.unused_slot()?;
         // SAFETY: the slot is in no monitor's list and not in the table, so nobody else can reach it.
         let slot = unsafe { &mut *self.slot_at(n) };
@@ -543,6 +547,11 @@ impl Segment {
         owner.first_slot.store(n + 1, Ordering::Release);
         self.table()[at].store(n + 1, Ordering::Release);
         Some(n)
+    }
+
+    fn unused_slots(&self) -> u32 {
+        let h = self.header();
+        h.slots - h.used.load(Ordering::Acquire) + h.free_slots.load(Ordering::Acquire)
     }
 
     /// A slot that was given back, or else one that was never used. The directory's lock is held.
