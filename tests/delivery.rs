@@ -6,6 +6,9 @@ use std::time::Duration;
 use testbed::monitored::{calm_sql, minute, storms, Monitored, EPOCH, SOON};
 use testbed::{eventually, Cluster};
 
+/// Every storm is an incident of its own.
+const APART: (&str, &str) = ("cloudwalk_monitor.reopen_window", "0 minutes");
+
 /// Texts that grow when JSON or UTF-8 writes them.
 const GROWING: [&str; 4] = ["ü", "\u{1F4B3}", "\u{1}", "\""];
 
@@ -98,7 +101,7 @@ fn no_payload_is_too_long() {
 #[test]
 fn a_full_queue_delays_notifications_and_nothing_else() {
     // A share of the queue that a test can fill: 8 GB are the whole.
-    let cluster = Cluster::start_with(&[("cloudwalk_monitor.queue_limit", "0.0005")]);
+    let cluster = Cluster::start_with(&[("cloudwalk_monitor.queue_limit", "0.0005"), APART]);
     let mut m = Monitored::create(&cluster, "crammed");
     m.run(&calm_sql(EPOCH, 0, 240));
     m.quiesce();
@@ -251,7 +254,7 @@ fn an_operator_who_does_not_commit_is_told_of() {
 
 #[test]
 fn the_heartbeat_tells_quiet_from_dead() {
-    let cluster = Cluster::start_with(&[("cloudwalk_monitor.heartbeat_interval", "200ms")]);
+    let cluster = Cluster::start_with(&[("cloudwalk_monitor.heartbeat_interval", "200ms"), APART]);
     let mut m = Monitored::create(&cluster, "alive");
     let listener = m.listen();
     m.run(&calm_sql(EPOCH, 0, 240));
@@ -309,12 +312,12 @@ fn the_heartbeat_tells_quiet_from_dead() {
 /// The worker and four operators append, three readers follow: each gets every alert once, in order.
 #[test]
 fn a_cursor_misses_nothing_that_is_appended_at_once() {
-    let cluster = Cluster::shared();
+    let cluster = Cluster::start_with(&[APART]);
     let mut m = Monitored::create(&cluster, "cursor");
     m.run(&calm_sql(EPOCH, 0, 240));
     m.quiesce();
     let done = AtomicBool::new(false);
-    let (cluster, done) = (&*cluster, &done);
+    let (cluster, done) = (&cluster, &done);
     let read = std::thread::scope(|scope| {
         let readers: Vec<_> = [1, 7, 1000]
             .map(|rows| {

@@ -191,7 +191,7 @@ fn alerts_reach_the_webhook_and_alertmanager() {
         ));
         slack(3);
         m.run("SELECT acknowledge_incident(id, 'mine') FROM incidents WHERE state = 'open'");
-        assert!(slack(4)[3].contains("postgres mine"));
+        assert!(slack(4)[3].contains("acknowledged by postgres: mine"));
         let told = eventually(SOON, || {
             let told = firing(&receiver.taken(ALERTMANAGER));
             told.contains_key("TransactionAnomaly denied critical")
@@ -244,7 +244,10 @@ fn alerts_reach_the_webhook_and_alertmanager() {
                 "retracted"
             ]
         );
-        assert!(messages[4].contains("postgres failed"), "{messages:#?}");
+        assert!(
+            messages[4].contains("acknowledged by postgres: failed"),
+            "{messages:#?}"
+        );
         drop(program);
         m.assert_models();
     }

@@ -61,7 +61,9 @@ async function post (url, body) {
 // An alert for people, in Slack's shape.
 function message (alert) {
   const marks = { opened: '🔴', reopened: '🔴', escalated: '🔴', resolved: '🟢', retracted: '⚪' }
-  const said = alert.reason || [alert.actor, alert.note].filter(Boolean).join(' ')
+  let said = [alert.reason, alert.note].filter(Boolean).join(': ')
+  const others = (alert.members || []).filter((m) => m.incident !== alert.incident).map((m) => m.series)
+  if (others.length > 0) said += `\ntogether with ${others.join(', ')}`
   const text = `${marks[alert.event] || '🔵'} ${alert.event} ${alert.severity || ''} ${alert.monitor}: ${alert.series}\n${said}`
     .replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;')
   return { text: `${text}\nincident ${alert.incident}, alert ${alert.alert}, ${alert.time}` }

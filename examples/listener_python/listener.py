@@ -81,7 +81,10 @@ def message(alert):
     """An alert for people, in Slack's shape."""
     mark = {"opened": "🔴", "reopened": "🔴", "escalated": "🔴", "resolved": "🟢", "retracted": "⚪"}
     event = alert["event"]
-    said = alert.get("reason") or " ".join(filter(None, [alert.get("actor"), alert.get("note")]))
+    said = ": ".join(filter(None, [alert.get("reason"), alert.get("note")]))
+    others = [m["series"] for m in alert.get("members", []) if m["incident"] != alert["incident"]]
+    if others:
+        said += f"\ntogether with {', '.join(others)}"
     text = f"{mark.get(event, '🔵')} {event} {alert.get('severity', '')} {alert.get('monitor')}: {alert.get('series')}\n{said}"
     for plain, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(plain, escaped)
