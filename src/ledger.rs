@@ -84,7 +84,7 @@ pub fn recorded(monitor: &str, since: i64) -> Vec<Recorded> {
         "SELECT {RECORDED} FROM (SELECT incident FROM {s}.open_incidents WHERE monitor = $1 \
             UNION SELECT id FROM {s}.alerts WHERE monitor = $1 AND event = 'opened' AND time >= $2 \
             UNION SELECT incident FROM {s}.alerts WHERE monitor = $1 AND event IN ('resolved', 'retracted') AND time >= $2) n \
-           JOIN LATERAL (SELECT * FROM {s}.incidents x WHERE x.id = n.incident) i ON true \
+           JOIN LATERAL (SELECT * FROM {s}.incidents x WHERE x.id = n.incident OFFSET 0) i ON true \
           WHERE i.resolved_at IS NULL OR i.resolved_at >= $2 OR i.opened_at >= $2 ORDER BY i.id"
     );
     all(
@@ -110,7 +110,7 @@ pub fn incident(id: i64) -> Option<(String, Recorded)> {
 pub fn members(groups: &[i64]) -> Vec<Recorded> {
     let s = schema();
     let sql = format!(
-        "SELECT {RECORDED} FROM {s}.alerts a JOIN LATERAL (SELECT * FROM {s}.incidents x WHERE x.id = a.id) i ON true \
+        "SELECT {RECORDED} FROM {s}.alerts a JOIN LATERAL (SELECT * FROM {s}.incidents x WHERE x.id = a.id OFFSET 0) i ON true \
           WHERE a.group_id = ANY ($1) AND a.event = 'opened' ORDER BY i.id"
     );
     all(&sql, &[groups.to_vec().into()], recorded_row)

@@ -227,6 +227,8 @@ fn everything_is_described() {
             "heartbeat_interval",
             "lateness",
             "queue_limit",
+            "remind_every",
+            "reopen_window",
             "retention",
             "sealed_horizon",
             "shared_memory",
