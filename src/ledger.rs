@@ -137,6 +137,13 @@ pub struct Announced {
     pub critical: bool,
 }
 
+impl Announced {
+    /// Whether its end was told.
+    pub fn is_end(&self) -> bool {
+        self.notice == "resolved" || self.notice == "retracted"
+    }
+}
+
 /// What some groups were last announced as. That somebody acknowledged says nothing of how a group is.
 pub fn announced(groups: &[i64]) -> Vec<Announced> {
     let s = schema();
@@ -249,6 +256,16 @@ pub fn end_silence(id: i64, actor: &str) -> Option<String> {
         ),
         &[id.into(), actor.into()],
     )
+}
+
+/// Groups of which an incident ended under a silence, and in which nothing goes on.
+pub fn ended_under(silence: i64) -> Vec<i64> {
+    let s = schema();
+    let sql = format!(
+        "SELECT DISTINCT a.group_id FROM {s}.alerts a WHERE a.silence = $1 AND a.event IN ('resolved', 'retracted') \
+            AND NOT EXISTS (SELECT FROM {s}.open_incidents i WHERE i.group_id = a.group_id)"
+    );
+    all(&sql, &[silence.into()], |r| get(r, 1))
 }
 
 /// Notes that what a silence hid and is still open has been announced.
