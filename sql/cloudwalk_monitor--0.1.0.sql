@@ -366,7 +366,7 @@ SELECT g.id, o.monitor, 'open'::text AS state, m.severity, m.opened_at, m.last_s
                             array_agg(i.series || CASE WHEN i.direction > 0 THEN ' +' ELSE ' -' END
                                       ORDER BY i.severity DESC, i.peak_score DESC, i.id) AS series,
                             (array_agg(i.reason ORDER BY i.severity DESC, i.peak_score DESC, i.id))[1] AS reason
-                       FROM alerts x JOIN incidents i ON i.id = x.id
+                       FROM alerts x CROSS JOIN LATERAL (SELECT * FROM incidents y WHERE y.id = x.id OFFSET 0) i
                       WHERE x.group_id = g.id AND x.event = 'opened') m
 UNION ALL
 SELECT o.id, o.monitor, 'resolved'::text, m.severity, m.opened_at, m.last_seen_at, m.resolved_at,
@@ -379,7 +379,7 @@ SELECT o.id, o.monitor, 'resolved'::text, m.severity, m.opened_at, m.last_seen_a
                             array_agg(i.series || CASE WHEN i.direction > 0 THEN ' +' ELSE ' -' END
                                       ORDER BY i.severity DESC, i.peak_score DESC, i.id) AS series,
                             (array_agg(i.reason ORDER BY i.severity DESC, i.peak_score DESC, i.id))[1] AS reason
-                       FROM alerts x JOIN incidents i ON i.id = x.id
+                       FROM alerts x CROSS JOIN LATERAL (SELECT * FROM incidents y WHERE y.id = x.id OFFSET 0) i
                       WHERE x.group_id = o.id AND x.event = 'opened') m
  WHERE o.event = 'opened' AND o.id = o.group_id AND NOT m.all_retracted
    AND NOT EXISTS (SELECT FROM open_incidents i WHERE i.group_id = o.id)
@@ -394,7 +394,7 @@ SELECT o.id, o.monitor, 'retracted'::text, m.severity, m.opened_at, m.last_seen_
                             array_agg(i.series || CASE WHEN i.direction > 0 THEN ' +' ELSE ' -' END
                                       ORDER BY i.severity DESC, i.peak_score DESC, i.id) AS series,
                             (array_agg(i.reason ORDER BY i.severity DESC, i.peak_score DESC, i.id))[1] AS reason
-                       FROM alerts x JOIN incidents i ON i.id = x.id
+                       FROM alerts x CROSS JOIN LATERAL (SELECT * FROM incidents y WHERE y.id = x.id OFFSET 0) i
                       WHERE x.group_id = o.id AND x.event = 'opened') m
  WHERE o.event = 'opened' AND o.id = o.group_id AND m.all_retracted;
 COMMENT ON VIEW incident_groups IS 'One row a group: the incidents of a monitor that came together, of which one notification tells.';

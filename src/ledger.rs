@@ -84,7 +84,7 @@ pub fn recorded(monitor: &str, since: i64) -> Vec<Recorded> {
         "SELECT {RECORDED} FROM (SELECT incident FROM {s}.open_incidents WHERE monitor = $1 \
             UNION SELECT id FROM {s}.alerts WHERE monitor = $1 AND event = 'opened' AND time >= $2 \
             UNION SELECT incident FROM {s}.alerts WHERE monitor = $1 AND event IN ('resolved', 'retracted') AND time >= $2) n \
-           JOIN LATERAL (SELECT * FROM {s}.incidents x WHERE x.id = n.incident) i ON true \
+           JOIN LATERAL (SELECT * FROM {s}.incidents x WHERE x.id = n.incident OFFSET 0) i ON true \
           WHERE i.resolved_at IS NULL OR i.resolved_at >= $2 OR i.opened_at >= $2 ORDER BY i.id"
     );
     all(
@@ -110,7 +110,7 @@ pub fn incident(id: i64) -> Option<(String, Recorded)> {
 pub fn members(groups: &[i64]) -> Vec<Recorded> {
     let s = schema();
     let sql = format!(
-        "SELECT {RECORDED} FROM {s}.alerts a JOIN LATERAL (SELECT * FROM {s}.incidents x WHERE x.id = a.id) i ON true \
+        "SELECT {RECORDED} FROM {s}.alerts a JOIN LATERAL (SELECT * FROM {s}.incidents x WHERE x.id = a.id OFFSET 0) i ON true \
           WHERE a.group_id = ANY ($1) AND a.event = 'opened' ORDER BY i.id"
     );
     all(&sql, &[groups.to_vec().into()], recorded_row)
@@ -135,6 +135,13 @@ pub struct Announced {
     pub notice: String,
     /// The worst that was told of while it was open.
     pub critical: bool,
+}
+
+impl Announced {
+    /// Whether its end was told.
+    pub fn is_end(&self) -> bool {
+        self.notice == "resolved" || self.notice == "retracted"
+    }
 }
 
 /// What some groups were last announced as. That somebody acknowledged says nothing of how a group is.
@@ -249,6 +256,16 @@ pub fn end_silence(id: i64, actor: &str) -> Option<String> {
         ),
         &[id.into(), actor.into()],
     )
+}
+
+/// Groups of which an incident ended under a silence, and in which nothing goes on.
+pub fn ended_under(silence: i64) -> Vec<i64> {
+    let s = schema();
+    let sql = format!(
+        "SELECT DISTINCT a.group_id FROM {s}.alerts a WHERE a.silence = $1 AND a.event IN ('resolved', 'retracted') \
+            AND NOT EXISTS (SELECT FROM {s}.open_incidents i WHERE i.group_id = a.group_id)"
+    );
+    all(&sql, &[silence.into()], |r| get(r, 1))
 }
 
 /// Notes that what a silence hid and is still open has been announced.

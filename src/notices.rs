@@ -208,15 +208,14 @@ fn decide(
     });
     let begin = |notice| begins.first().map(|n| (*n, notice));
     let one = |notice: Option<(usize, &'static str)>| notice.into_iter().collect();
-    let over = |t: &Announced| t.notice == "resolved" || t.notice == "retracted";
     match told {
         // One that came and went within the round is told of twice.
         None if !stands.open && begin("opened").is_some() => {
             begin("opened").into_iter().chain(end).collect()
         }
         None => one(begin("opened")),
-        Some(t) if over(t) && stands.open => one(flaps.or(begin("reopened"))),
-        Some(t) if over(t) => one(end.filter(|e| e.1 == "retracted" && t.notice != "retracted")),
+        Some(t) if t.is_end() && stands.open => one(flaps.or(begin("reopened"))),
+        Some(t) if t.is_end() => one(end.filter(|e| e.1 == "retracted" && t.notice != "retracted")),
         Some(_) if !stands.open => one(end),
         Some(t) => {
             let worse = stands.critical && !t.critical;
@@ -270,7 +269,7 @@ pub fn tick(m: &Monitor) -> (usize, Option<i64>) {
             continue;
         }
         let Some(told) = told else { continue };
-        if told.notice == "resolved" || told.notice == "retracted" {
+        if told.is_end() {
             continue;
         }
         let late = ledger::unannounced(group, told.at);
@@ -299,30 +298,55 @@ pub fn tick(m: &Monitor) -> (usize, Option<i64>) {
         }
     }
     for s in &over {
+        added += tell_ends(m, s);
         ledger::settle_silence(s.id);
     }
     (added, due)
 }
 
-/// Says something of some members of a group: a row for each where a silence has ended, else one for the worst; one
-/// notice.
+/// Tells the end of what was announced as going on and ended under a silence: whoever heard of it waits for that.
+fn tell_ends(m: &Monitor, silence: &Silence) -> usize {
+    let groups = ledger::ended_under(silence.id);
+    let waiting: Vec<i64> = ledger::announced(&groups)
+        .into_iter()
+        .filter(|t| !t.is_end())
+        .map(|t| t.group)
+        .collect();
+    let members = members_of(m, &waiting, &[]);
+    members
+        .values()
+        .map(|members| {
+            let about = members.iter().collect();
+            say(m, members, about, "ended", &|_| Some(silence.id))
+        })
+        .sum()
+}
+
+/// Says something of some members of a group: a row for each where a silence has ended and it goes on, else one for
+/// the worst; one notice.
 fn say(
     m: &Monitor,
     members: &[Member],
     mut about: Vec<&Member>,
-    event: &'static str,
+    what: &'static str,
     silence: &dyn Fn(&Member) -> Option<i64>,
 ) -> usize {
     worst_first(&mut about);
-    if event != "unsilenced" {
+    if what != "unsilenced" {
         about.truncate(1);
     }
+    let (event, notice) = match what {
+        "joined" => ("joined", "escalated"),
+        "ended" => ("unsilenced", "resolved"),
+        _ => (what, what),
+    };
     let mut rows = Vec::new();
     for x in about {
         let Some((_, r)) = ledger::incident(x.id) else {
             continue;
         };
-        let text = match event {
+        let text = match what {
+            "ended" => format!("{} is back to normal", x.series),
             "unsilenced" => format!("the silence has ended, still open: {}", x.reason),
             "reminded" => format!("still open, and nobody has acknowledged it: {}", x.reason),
             _ => x.reason.clone(),
@@ -335,11 +359,6 @@ fn say(
         });
     }
     if let Some(first) = rows.first_mut() {
-        let notice = if event == "joined" {
-            "escalated"
-        } else {
-            event
-        };
         let payload = payload(m, first, notice, members);
         first.notice = Some((notice, payload));
     }

@@ -207,7 +207,10 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
     let mut taken = vec![false; recorded.len()];
     let mut rows: Vec<Alert> = Vec::new();
     let mut new: Vec<&Wanted> = Vec::new();
-    for w in wanted {
+    // In an order that does not depend on where the series lie in memory.
+    let mut in_order: Vec<&Wanted> = wanted.iter().collect();
+    in_order.sort_by_key(|w| (w.incident.opened, &w.series, w.incident.direction));
+    for w in in_order {
         let i = &w.incident;
         // The same incident: recorded while it goes on, or a little before where late rows moved its start. An
         // older one that is still recorded as open is another, whose end was missed.

@@ -62,9 +62,11 @@ fn reading_operating_and_configuring_are_granted_apart() {
     m.until("SELECT state FROM incidents", "open");
     m.run(
         "CREATE ROLE analyst LOGIN; CREATE ROLE operator LOGIN; \
-         GRANT SELECT ON transactions, incidents, alerts, monitors TO analyst; \
-         GRANT EXECUTE ON FUNCTION scored_series, alerts_since, recommend_alert, backtest_monitor TO analyst; \
-         GRANT EXECUTE ON FUNCTION acknowledge_incident, detect_anomalies, run_monitor TO operator",
+         GRANT SELECT ON transactions, incidents, incident_groups, alerts, monitors, silences, silenced_alerts, maintenance TO analyst; \
+         GRANT EXECUTE ON FUNCTION scored_series, alerts_since, recommend_alert, backtest_monitor, \
+                                   explain_incident, incident_rows, shift_report TO analyst; \
+         GRANT EXECUTE ON FUNCTION acknowledge_incident, resolve_incident, silence_alerts, end_silence, add_maintenance, \
+                                   detect_anomalies, run_monitor TO operator",
     );
     let mut analyst = cluster.connect_as("analyst", "granted");
     for q in [
@@ -73,11 +75,23 @@ fn reading_operating_and_configuring_are_granted_apart() {
         "SELECT * FROM alerts_since()",
         "SELECT * FROM recommend_alert('denied', 7, '2025-07-14 12:02+00')",
         "SELECT * FROM backtest_monitor('transactions', '2025-07-14', '2025-07-15')",
+        "SELECT * FROM incident_groups",
+        "SELECT topic, words FROM incidents i, explain_incident(i.id)",
+        "SELECT * FROM incidents i, incident_rows(i.id)",
+        "SELECT * FROM shift_report('2025-07-14', '2025-07-15')",
     ] {
         assert!(!analyst.query(q, &[]).expect(q).is_empty(), "{q}");
     }
-    let refused = analyst.batch_execute("SELECT acknowledge_incident(1)");
-    assert_eq!(refused.unwrap_err().code().unwrap().code(), "42501");
+    for q in [
+        "SELECT acknowledge_incident(1)",
+        "SELECT resolve_incident(1)",
+        "SELECT silence_alerts('transactions', 'denied', now() + interval '1 hour')",
+        "SELECT end_silence(1)",
+        "SELECT add_maintenance('transactions', tstzrange(now(), now() + interval '1 hour'))",
+    ] {
+        let refused = analyst.batch_execute(q).expect_err(q);
+        assert_eq!(refused.code().unwrap().code(), "42501", "{q}");
+    }
     let mut operator = cluster.connect_as("operator", "granted");
     operator
         .batch_execute(
@@ -89,6 +103,25 @@ fn reading_operating_and_configuring_are_granted_apart() {
         .batch_execute(&format!("SELECT acknowledge_incident({id}, 'on it')"))
         .unwrap();
     assert_eq!(m.text("SELECT acknowledged_by FROM incidents"), "operator");
+    operator
+        .batch_execute(&format!(
+            "SELECT end_silence(silence_alerts('transactions', 'denied', now() + interval '1 hour')); \
+             SELECT resolve_incident({id}, 'done'); \
+             SELECT add_maintenance('transactions', tstzrange('2025-07-14 13:00+00', '2025-07-14 14:00+00'))"
+        ))
+        .unwrap();
+    assert_eq!(
+        m.rows("SELECT resolved_by, (SELECT created_by FROM silences), (SELECT created_by FROM maintenance) FROM incidents"),
+        [["operator"; 3]]
+    );
+    for q in [
+        "UPDATE silences SET until = now()",
+        "DELETE FROM maintenance",
+        "DELETE FROM alerts",
+    ] {
+        let refused = operator.batch_execute(q).expect_err(q);
+        assert_eq!(refused.code().unwrap().code(), "42501", "{q}");
+    }
     let refused = operator.batch_execute("SELECT * FROM transactions");
     assert_eq!(refused.unwrap_err().code().unwrap().code(), "42501");
 }

@@ -31,13 +31,25 @@ CALL look();
 SELECT end_silence(2);
 SELECT event, notice, actor FROM log WHERE incident = 2;
 
--- What began and ended under a silence leaves nothing to announce.
+-- What was announced and ended under a silence: its end is told when the silence has ended.
 SELECT silence_alerts('transactions', NULL, now() + interval '1 day') AS silence;
 CALL calm(306, 330);
 CALL look();
+SELECT event, notice FROM log WHERE incident = 2;
 CALL pass('1 day');
 CALL look();
+CALL look();
 SELECT event, notice FROM log WHERE incident = 2;
+
+-- What began and ended under a silence leaves nothing to tell.
+SELECT silence_alerts('transactions', NULL, now() + interval '1 hour') AS silence;
+CALL storm(330, 333);
+CALL look();
+CALL calm(333, 360);
+CALL look();
+CALL pass('1 hour');
+CALL look();
+SELECT event, notice, series FROM log WHERE incident = 3;
 
 -- A silence needs an end, and a monitor.
 SELECT silence_alerts('transactions', 'denied', now() - interval '1 minute');
