@@ -8,6 +8,7 @@ use serde_json::{json, Map, Value};
 use crate::fold::{Fold, FoldRatio};
 use crate::key;
 use crate::monitor::{total_direction, Monitor, Rule};
+use crate::round::ActiveSnapshot;
 use crate::shared::{Direction, RatioModel};
 use crate::store::{self, Alert, Figures, Recorded};
 
@@ -62,10 +63,13 @@ fn total_alerts(rules: &[Rule], i: &Incident) -> bool {
     }
 }
 
-/// Incidents of the total, of interest to `alerts`.
+/// Incidents of the total, of interest to `alerts`. Without a rule, one on the low side that has met no empty bucket
+/// is none: where it is recorded, rows came into the silence later.
 pub fn wanted_total(rules: &[Rule], incidents: &[Incident]) -> Vec<Wanted> {
+    let by_rule = total_direction(rules).is_some();
     incidents
         .iter()
+        .filter(|i| by_rule || i.direction > 0 || i.is_silence())
         .map(|i| Wanted {
             series: key::TOTAL.into(),
             labels: Value::Object(Map::new()),
@@ -221,7 +225,11 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
         .min()
         .unwrap_or(scope.sealed_at);
     store::append_lock();
-    let mut recorded: Vec<Recorded> = store::recorded(&m.name, since)
+    // Whoever had the lock before has recorded something since this statement began.
+    let now = ActiveSnapshot::latest();
+    let recorded = store::recorded(&m.name, since);
+    drop(now);
+    let mut recorded: Vec<Recorded> = recorded
         .into_iter()
         .filter(|r| scope.series.as_ref().is_none_or(|s| s.contains(&r.series)))
         .collect();

@@ -1,7 +1,7 @@
 //! One round of the monitor: load what is dirty, seal what is due, see which incidents changed, record them.
 //! The worker and `run_monitor()` both run it, under one lock.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use detector::{Ground, Incident, LimitWatch, Limits, Series};
 
@@ -70,19 +70,31 @@ impl<'a> Place<'a> {
         if Frontier::keeps_up(newest, calendar::now(), cal) {
             self.cell.follows_clock.store(1, Ordering::Release);
         }
+        // Once all of its bucket would be judged, and not before: each time a load would find it too early again.
+        let judged = calendar::now().saturating_add(settings::future_tolerance());
+        self.read_again_when(&self.cell.future_from, |bucket| {
+            cal.start(bucket.saturating_add(1)) <= judged
+        });
         let target = self.frontier(newest, now).sealed(cal);
         if target == i64::MIN {
             return 0;
         }
         let sealed = self.segment.seal(self.seat, cal, target, usize::MAX);
-        let rejected = self.cell.future_from.load(Ordering::Acquire);
         let sealed_now = self.cell.sealed_hint.load(Ordering::Acquire);
-        if rejected <= sealed_now.saturating_add(RING as i64 / 2) {
-            // The time of a row that was dated ahead has come.
-            self.cell.future_from.store(NEVER, Ordering::Release);
-            self.cell.mark_dirty(rejected);
-        }
+        self.read_again_when(&self.cell.beyond_from, |bucket| {
+            bucket <= sealed_now.saturating_add(RING as i64 / 2)
+        });
         sealed
+    }
+
+    /// Has a row that was dated ahead read from the table, when its time has come.
+    fn read_again_when(&self, from: &AtomicI64, due: impl FnOnce(i64) -> bool) {
+        let bucket = from.load(Ordering::Acquire);
+        if bucket != NEVER && due(bucket) {
+            self.cell.mark_dirty(bucket);
+            // One of an earlier bucket that came meanwhile stays.
+            let _ = from.compare_exchange(bucket, NEVER, Ordering::AcqRel, Ordering::Acquire);
+        }
     }
 
     /// Microseconds until the clock makes the next bucket due; None where it does not count.

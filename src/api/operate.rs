@@ -23,7 +23,10 @@ fn record_acknowledgement(id: Option<i64>, note: Option<&str>, actor: Option<&st
         );
     }
     store::append_lock();
-    let Some(incident) = store::incident(id) else {
+    let now = round::ActiveSnapshot::latest();
+    let incident = store::incident(id);
+    drop(now);
+    let Some(incident) = incident else {
         raise(
             PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             format!("incident {id} does not exist"),

@@ -13,7 +13,7 @@ use crate::ratio::Membership;
 /// Says "this is ours"; written last by the creator.
 pub const MAGIC: u64 = 0x636c_6f75_6477_6d31;
 /// Changes with every change of this file or of a state of the detector.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 /// Unsealed buckets a series can hold. Lateness and a lagging worker have to fit in.
 pub const RING: usize = 32;
 /// Monitors of one database.
@@ -226,8 +226,10 @@ pub struct Cell {
     pub loading: AtomicU32,
     /// Earliest bucket that the models do not account for; NEVER when they are exact.
     pub dirty_from: AtomicI64,
-    /// Earliest bucket of a row that was rejected because it lay in the future.
+    /// Earliest bucket of a committed row that was rejected because it lay in the future.
     pub future_from: AtomicI64,
+    /// Earliest bucket that a load found further ahead of what is sealed than the ring reaches.
+    pub beyond_from: AtomicI64,
     /// Newest bucket with a committed row; i64::MIN before the first.
     pub newest: AtomicI64,
     /// Start of the newest bucket whose rows came from a dump; i64::MIN where none did.
@@ -317,6 +319,7 @@ impl Cell {
         self.loading.store(0, Ordering::Release);
         self.dirty_from.store(NEVER, Ordering::Release);
         self.future_from.store(NEVER, Ordering::Release);
+        self.beyond_from.store(NEVER, Ordering::Release);
         self.newest.store(i64::MIN, Ordering::Release);
         self.sealed_hint.store(i64::MIN, Ordering::Release);
         self.quiet_until.store(i64::MIN, Ordering::Release);
