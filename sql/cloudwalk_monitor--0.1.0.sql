@@ -15,7 +15,7 @@ BEGIN
     FROM pg_catalog.pg_class c
    WHERE c.relnamespace = '@extschema@'::pg_catalog.regnamespace
      AND c.relname IN ('transactions', 'alerts', 'incidents', 'monitors', 'watched', 'rules',
-                       'snapshots', 'unfolded', 'adopted', 'monitor_health', 'monitor_stats',
+                       'snapshots', 'unfolded', 'adopted', 'watched_partitions', 'monitor_health', 'monitor_stats',
                        'blind_spots');
   IF taken IS NOT NULL THEN
     RAISE EXCEPTION 'schema "%" has relations with names that cloudwalk_monitor needs', '@extschema@'
@@ -238,6 +238,23 @@ COMMENT ON COLUMN unfolded.monitor IS 'Number of the monitor; 0 is transactions.
 COMMENT ON COLUMN unfolded.since IS 'From when on something changed.';
 COMMENT ON COLUMN unfolded.xid IS 'The transaction that did it.';
 
+CREATE TABLE watched_partitions (
+  monitor     integer     NOT NULL,
+  relation    oid         NOT NULL,
+  file        bigint      NOT NULL,
+  attached_by bigint      NOT NULL,
+  since       timestamptz NOT NULL,
+  until       timestamptz NOT NULL,
+  PRIMARY KEY (monitor, relation)
+);
+COMMENT ON TABLE watched_partitions IS 'Partitions of watched tables when the worker last looked: no trigger tells that one was attached, detached, dropped or truncated.';
+COMMENT ON COLUMN watched_partitions.monitor IS 'Number of the monitor.';
+COMMENT ON COLUMN watched_partitions.relation IS 'The partition, or the partitioned table itself.';
+COMMENT ON COLUMN watched_partitions.file IS 'Where its rows are stored; another after TRUNCATE.';
+COMMENT ON COLUMN watched_partitions.attached_by IS 'The transaction that made it a partition.';
+COMMENT ON COLUMN watched_partitions.since IS 'Its rows lie from here on; -infinity where its bounds do not tell.';
+COMMENT ON COLUMN watched_partitions.until IS 'And not after this.';
+
 CREATE TABLE adopted (
   monitor     integer     PRIMARY KEY,
   quiet_until timestamptz NOT NULL DEFAULT '-infinity'
@@ -451,6 +468,7 @@ BEGIN
   END LOOP;
   DELETE FROM snapshots s WHERE s.monitor = gone.id;
   DELETE FROM adopted a WHERE a.monitor = gone.id;
+  DELETE FROM watched_partitions p WHERE p.monitor = gone.id;
   DELETE FROM rules r WHERE r.monitor = gone.name;
 END
 $$;

@@ -13,6 +13,7 @@ mod fold;
 mod key;
 mod monitor;
 mod overlay;
+mod partitions;
 mod payload;
 mod plan;
 mod quiet;

@@ -287,6 +287,19 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
     added
 }
 
+/// Retracts recorded incidents that opened after the newest row there is: the rows behind them are gone. Gives how many.
+pub fn retract_beyond(m: &Monitor, newest: i64) -> usize {
+    store::append_lock();
+    let now = ActiveSnapshot::latest();
+    let mut recorded = store::recorded(&m.name, newest);
+    drop(now);
+    recorded.retain(|r| r.opened_at > newest && r.state != "retracted");
+    for r in &recorded {
+        close(m, r, "retracted", newest);
+    }
+    recorded.len()
+}
+
 /// The worst of an incident so far, by name.
 pub fn severity(i: &Incident) -> &'static str {
     if i.severity == Verdict::Critical as u8 {

@@ -440,7 +440,7 @@ pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize 
     for s in &loaded.snapshots {
         store::store_snapshot(m, s);
     }
-    reconcile::reconcile(
+    let added = reconcile::reconcile(
         m,
         &loaded.wanted,
         &Scope {
@@ -451,7 +451,10 @@ pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize 
             provisional: false,
             current: true,
         },
-    )
+    );
+    let newest = place.cell.newest.load(Ordering::Acquire);
+    let reach = newest.max(place.cell.sealed_hint.load(Ordering::Acquire));
+    added + reconcile::retract_beyond(m, m.calendar.start(reach))
 }
 
 /// The rules of a monitor, and the version they are of: read first, and the rules by a snapshot taken after

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::{may_write, refuse_missing, segment};
 use crate::fault::raise;
 use crate::round::{self, Place};
-use crate::{calendar, overlay, shared, store};
+use crate::{calendar, overlay, partitions, shared, store};
 
 /// Records that somebody took an incident on.
 #[pg_extern(sql = false)]
@@ -124,6 +124,7 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
             }
         }
     }
+    places.iter().for_each(partitions::notice);
     added as i32
 }
 

@@ -21,9 +21,17 @@ pub fn assert_recorded(m: &mut Monitored, monitor: &str) {
             "SELECT id, incident, at, event, series, direction, time, last_seen_at, reason FROM alerts \
               WHERE monitor = '{monitor}' ORDER BY id DESC LIMIT 60"
         ));
+        let backtest = m.rows(&format!(
+            "SELECT * FROM backtest_monitor('{monitor}', '1899-01-01', '2100-01-01') ORDER BY opened_at DESC LIMIT 20"
+        ));
+        let sealed = m.text(&format!(
+            "SELECT min(sealed_at) FROM verify_models('{monitor}')"
+        ));
         panic!(
-            "{monitor}: recorded and backtest differ:\n{}\nalerts, the latest first:\n{}",
+            "{monitor}: recorded and backtest differ, sealed at {sealed}:\n{}\nbacktest, the latest first:\n{}\n\
+             alerts, the latest first:\n{}",
             lines(&last),
+            lines(&backtest),
             lines(&alerts)
         );
     }
