@@ -159,6 +159,8 @@ struct Level {
     noted: Noted,
     /// Newest bucket per monitor whose rows come from a dump.
     quiet: HashMap<u32, i64>,
+    /// Monitors by their ids that were loaded here, and from where: what the load found is recorded with this.
+    loaded: Vec<(i32, i64)>,
 }
 
 impl Level {
@@ -589,6 +591,18 @@ impl Overlay {
         self.level().rules = true;
     }
 
+    /// Notes that this transaction loaded a monitor and is to record what it found.
+    pub fn has_loaded(&mut self, monitor: i32, from: i64) {
+        self.level().loaded.push((monitor, from));
+    }
+
+    /// Has loads done again whose records are rolled back.
+    fn undo_loads(&self, segment: Segment) {
+        for (monitor, from) in self.levels.iter().flat_map(|l| &l.loaded) {
+            segment.mark_dirty(*monitor, *from);
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.levels.is_empty()
     }
@@ -738,6 +752,7 @@ impl Overlay {
                     for (m, bucket) in top.future {
                         parent.future(m, bucket);
                     }
+                    parent.loaded.append(&mut top.loaded);
                     parent.noted.merge(top.noted);
                     parent.spilled |= top.spilled;
                     parent.rules |= top.rules;
@@ -755,6 +770,11 @@ impl Overlay {
         while self.levels.last().is_some_and(|l| l.nest >= nest) {
             let gone = self.levels.pop().expect("checked");
             self.entries -= gone.deltas.len();
+            for (monitor, from) in gone.loaded {
+                if let Some(s) = shared::attached() {
+                    s.mark_dirty(monitor, from);
+                }
+            }
         }
         for s in &mut self.series {
             s.private = None;
@@ -847,7 +867,10 @@ unsafe extern "C-unwind" fn on_transaction(
             shielded(segment, || with(Overlay::clear));
         }
         XACT_EVENT_PRE_PREPARE => at_end(segment, Overlay::hand_over),
-        XACT_EVENT_PREPARE | XACT_EVENT_ABORT => shielded(segment, || with(Overlay::clear)),
+        XACT_EVENT_PREPARE | XACT_EVENT_ABORT => {
+            at_end(segment, |o, s| o.undo_loads(s));
+            shielded(segment, || with(Overlay::clear));
+        }
         _ => {}
     }
 }

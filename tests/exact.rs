@@ -34,6 +34,27 @@ fn two_that_record_at_once_tell_it_once() {
     assert_eq!(m.events("opened"), 1);
 }
 
+/// What a load finds is recorded with it; rolled back, it has to be found again.
+#[test]
+fn a_round_that_is_rolled_back_loses_nothing() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "rolled_back");
+    m.run(&calm_sql(EPOCH, 0, 600));
+    m.run(&storm(300));
+    m.until("SELECT count(*) FROM incidents WHERE state = 'resolved'", "1");
+    m.assert_models();
+    let worker = m.number("SELECT worker_pid FROM monitor_health") as i32;
+    cluster.freeze(worker);
+    m.run("DELETE FROM transactions WHERE count = 60");
+    m.run("BEGIN; SELECT run_monitor()");
+    assert_eq!(m.text("SELECT state FROM incidents"), "retracted");
+    m.run("ROLLBACK");
+    assert_eq!(m.text("SELECT dirty FROM monitor_health"), "1");
+    cluster.thaw(worker);
+    m.until("SELECT state FROM incidents", "retracted");
+    m.assert_models();
+}
+
 /// A watched table with a partition a day: a calm week, and a storm on its last day.
 fn partitioned<'a>(cluster: &'a Cluster, name: &str) -> Monitored<'a> {
     let mut m = Monitored::create(cluster, name);

@@ -99,7 +99,12 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
         let clean = unsafe { pg_sys::GetTopTransactionIdIfAny() } == pg_sys::InvalidTransactionId;
         if place.needs_load() && clean {
             round::adopt_prepared(s, place.seat.cell);
-            loads.push(round::load(place));
+            let loaded = round::load(place);
+            if let Some(l) = &loaded {
+                // Should this transaction roll back, nobody else would record it.
+                overlay::with(|o| o.has_loaded(place.monitor.id, l.from));
+            }
+            loads.push(loaded);
         } else {
             loads.push(None);
         }
