@@ -16,7 +16,7 @@ BEGIN
    WHERE c.relnamespace = '@extschema@'::pg_catalog.regnamespace
      AND c.relname IN ('transactions', 'alerts', 'incidents', 'incident_groups', 'open_incidents', 'monitors',
                        'watched', 'rules', 'silences', 'silenced_alerts', 'maintenance', 'snapshots', 'unfolded',
-                       'adopted', 'monitor_health', 'monitor_stats', 'blind_spots');
+                       'adopted', 'watched_partitions', 'monitor_health', 'monitor_stats', 'blind_spots');
   IF taken IS NOT NULL THEN
     RAISE EXCEPTION 'schema "%" has relations with names that cloudwalk_monitor needs', '@extschema@'
       USING ERRCODE = 'duplicate_table',
@@ -147,7 +147,24 @@ COMMENT ON COLUMN snapshots.series IS 'Key of the series; empty for what belongs
 COMMENT ON COLUMN snapshots.state IS 'The state, with a version in its first byte.';
 COMMENT ON COLUMN snapshots.stored_at IS 'When it was stored; of states for the same bucket the latest count.';
 
--- Like unfolded of this database alone: it is not dumped.
+-- Like unfolded of this database alone: neither is dumped.
+CREATE TABLE watched_partitions (
+  monitor     integer     NOT NULL,
+  relation    oid         NOT NULL,
+  file        bigint      NOT NULL,
+  attached_by bigint      NOT NULL,
+  since       timestamptz NOT NULL,
+  until       timestamptz NOT NULL,
+  PRIMARY KEY (monitor, relation)
+);
+COMMENT ON TABLE watched_partitions IS 'Partitions of watched tables when the worker last looked: no trigger tells that one was attached, detached, dropped or truncated.';
+COMMENT ON COLUMN watched_partitions.monitor IS 'Number of the monitor.';
+COMMENT ON COLUMN watched_partitions.relation IS 'The partition, or the partitioned table itself.';
+COMMENT ON COLUMN watched_partitions.file IS 'Where its rows are stored; another after TRUNCATE.';
+COMMENT ON COLUMN watched_partitions.attached_by IS 'The transaction that made it a partition.';
+COMMENT ON COLUMN watched_partitions.since IS 'Its rows lie from here on; -infinity where its bounds do not tell.';
+COMMENT ON COLUMN watched_partitions.until IS 'And not after this.';
+
 CREATE TABLE adopted (
   monitor     integer     PRIMARY KEY,
   quiet_until timestamptz NOT NULL DEFAULT '-infinity'
@@ -681,6 +698,7 @@ BEGIN
   END LOOP;
   DELETE FROM snapshots s WHERE s.monitor = gone.id;
   DELETE FROM adopted a WHERE a.monitor = gone.id;
+  DELETE FROM watched_partitions p WHERE p.monitor = gone.id;
   DELETE FROM rules r WHERE r.monitor = gone.name;
   DELETE FROM silences s WHERE s.monitor = gone.name;
   DELETE FROM maintenance t WHERE t.monitor = gone.name;

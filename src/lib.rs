@@ -16,6 +16,7 @@ mod maintenance;
 mod monitor;
 mod notices;
 mod overlay;
+mod partitions;
 mod payload;
 mod plan;
 mod quiet;

@@ -156,10 +156,14 @@ struct Level {
     dirty: HashMap<u32, i64>,
     spilled: bool,
     rules: bool,
+    /// Earliest bucket per monitor of rows that are not judged yet, since they are dated ahead.
+    future: HashMap<u32, i64>,
     /// What was written to `unfolded`.
     noted: Noted,
     /// Newest bucket per monitor whose rows come from a dump.
     quiet: HashMap<u32, i64>,
+    /// Monitors by their ids that were loaded here, and from where: what the load found is recorded with this.
+    loaded: Vec<(i32, i64)>,
 }
 
 impl Level {
@@ -171,6 +175,10 @@ impl Level {
     fn dirty(&mut self, monitor: u32, from: i64) {
         let d = self.dirty.entry(monitor).or_insert(NEVER);
         *d = (*d).min(from);
+    }
+    fn future(&mut self, monitor: u32, from: i64) {
+        let f = self.future.entry(monitor).or_insert(NEVER);
+        *f = (*f).min(from);
     }
     fn quiet(&mut self, monitor: u32, until: i64) {
         let q = self.quiet.entry(monitor).or_insert(i64::MIN);
@@ -193,6 +201,7 @@ pub struct Overlay {
     /// Monitors by their place in `monitors`, and from where they must be folded again.
     ready_dirty: Vec<(u32, i64)>,
     ready_quiet: Vec<(Seat, i64)>,
+    ready_future: Vec<(u32, i64)>,
     xid: u32,
     /// The transaction restores rows of a dump.
     restores: bool,
@@ -575,6 +584,12 @@ impl Overlay {
         self.level().dirty(m, from);
     }
 
+    /// Notes a row that is dated too far ahead to be judged.
+    pub fn note_future(&mut self, segment: Segment, plan: &Rc<Plan>, bucket: i64) {
+        let m = self.monitor(Some(segment), plan);
+        self.level().future(m, bucket);
+    }
+
     /// Whether a change at a time has to be written to `unfolded`; then takes it for written.
     pub fn note_unfolded(&mut self, segment: Option<Segment>, plan: &Rc<Plan>, time: i64) -> bool {
         let m = self.monitor(segment, plan);
@@ -595,6 +610,18 @@ impl Overlay {
         self.level().rules = true;
     }
 
+    /// Notes that this transaction loaded a monitor and is to record what it found.
+    pub fn has_loaded(&mut self, monitor: i32, from: i64) {
+        self.level().loaded.push((monitor, from));
+    }
+
+    /// Has loads done again whose records are rolled back.
+    fn undo_loads(&self, segment: Segment) {
+        for (monitor, from) in self.levels.iter().flat_map(|l| &l.loaded) {
+            segment.mark_dirty(*monitor, *from);
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.levels.is_empty()
     }
@@ -611,12 +638,15 @@ impl Overlay {
         self.ready.clear();
         self.ready_dirty.clear();
         self.ready_quiet.clear();
+        self.ready_future.clear();
         // SAFETY: reads the transaction state.
         self.xid = unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner();
         for level in &self.levels {
             for (m, from) in &level.dirty {
                 self.ready_dirty.push((*m, *from));
             }
+            self.ready_future
+                .extend(level.future.iter().map(|(m, bucket)| (*m, *bucket)));
             for (m, until) in &level.quiet {
                 let m = &self.monitors[*m as usize];
                 if let Some(seat) = m.seat {
@@ -679,6 +709,9 @@ impl Overlay {
                 true
             });
         }
+        for (m, bucket) in &self.ready_future {
+            segment.note_future(self.monitors[*m as usize].plan.monitor, *bucket);
+        }
         if self.levels.iter().any(|l| l.rules) {
             segment
                 .header()
@@ -703,7 +736,7 @@ impl Overlay {
             }
         };
         for level in &self.levels {
-            for (m, bucket) in &level.dirty {
+            for (m, bucket) in level.dirty.iter().chain(&level.future) {
                 note(self.monitors[*m as usize].seat, *bucket);
             }
             for (s, bucket) in level.deltas.keys() {
@@ -735,6 +768,10 @@ impl Overlay {
                     for (m, until) in top.quiet {
                         parent.quiet(m, until);
                     }
+                    for (m, bucket) in top.future {
+                        parent.future(m, bucket);
+                    }
+                    parent.loaded.append(&mut top.loaded);
                     parent.noted.merge(top.noted);
                     parent.spilled |= top.spilled;
                     parent.rules |= top.rules;
@@ -752,6 +789,11 @@ impl Overlay {
         while self.levels.last().is_some_and(|l| l.nest >= nest) {
             let gone = self.levels.pop().expect("checked");
             self.entries -= gone.deltas.len();
+            for (monitor, from) in gone.loaded {
+                if let Some(s) = shared::attached() {
+                    s.mark_dirty(monitor, from);
+                }
+            }
         }
         for s in &mut self.series {
             s.private = None;
@@ -844,7 +886,10 @@ unsafe extern "C-unwind" fn on_transaction(
             shielded(segment, || with(Overlay::clear));
         }
         XACT_EVENT_PRE_PREPARE => at_end(segment, Overlay::hand_over),
-        XACT_EVENT_PREPARE | XACT_EVENT_ABORT => shielded(segment, || with(Overlay::clear)),
+        XACT_EVENT_PREPARE | XACT_EVENT_ABORT => {
+            at_end(segment, |o, s| o.undo_loads(s));
+            shielded(segment, || with(Overlay::clear));
+        }
         _ => {}
     }
 }

@@ -85,11 +85,15 @@ fn total_alerts(rules: &[Rule], i: &Incident) -> bool {
     }
 }
 
-/// Incidents of the total, of interest to `alerts`: those that are heard of, and muted its own.
+/// Incidents of the total, of interest to `alerts`: those that are heard of, and muted its own. Without a rule, one on
+/// the low side that has met no empty bucket is none: where it is recorded, rows came into the silence later.
 pub fn wanted_total(rules: &[Rule], own: &[Incident], alarms: &[Alarm]) -> Vec<Wanted> {
     let labels = Value::Object(Map::new());
+    let by_rule = total_direction(rules).is_some();
+    let counts = |i: &Incident| by_rule || i.direction > 0 || i.is_silence();
     let mut list: Vec<Wanted> = alarms
         .iter()
+        .filter(|a| counts(&a.incident))
         .map(|a| {
             let muted = !total_alerts(rules, &a.incident);
             Wanted::of_alarm(key::TOTAL, &labels, a, muted)
@@ -97,6 +101,7 @@ pub fn wanted_total(rules: &[Rule], own: &[Incident], alarms: &[Alarm]) -> Vec<W
         .collect();
     list.extend(
         own.iter()
+            .filter(|i| counts(i))
             .map(|i| Wanted::new(key::TOTAL, &labels, *i, true)),
     );
     merge(list)
@@ -254,6 +259,19 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
     notices::announce(m, &mut rows);
     ledger::append_all(&m.name, &rows);
     rows.iter().filter(|a| a.event != "progress").count()
+}
+
+/// Retracts recorded incidents that opened after the newest row there is: the rows behind them are gone. Gives how many.
+pub fn retract_beyond(m: &Monitor, newest: i64) -> usize {
+    ledger::append_lock();
+    let mut rows: Vec<Alert> = ledger::recorded(&m.name, newest)
+        .iter()
+        .filter(|r| r.opened_at > newest && r.state != "retracted")
+        .map(|r| close(r, "retracted", newest))
+        .collect();
+    notices::announce(m, &mut rows);
+    ledger::append_all(&m.name, &rows);
+    rows.len()
 }
 
 /// Incidents that came together, in order of opening.

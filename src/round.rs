@@ -1,7 +1,7 @@
 //! One round of the monitor: load what is dirty, seal what is due, see which incidents changed, record them.
 //! The worker and `run_monitor()` both run it, under one lock.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use detector::{Alarm, Ground, Lifecycle, Series};
 
@@ -72,19 +72,31 @@ impl<'a> Place<'a> {
         if Frontier::keeps_up(newest, calendar::now(), cal) {
             self.cell.follows_clock.store(1, Ordering::Release);
         }
+        // Once all of its bucket would be judged, and not before: each time a load would find it too early again.
+        let judged = calendar::now().saturating_add(settings::future_tolerance());
+        self.read_again_when(&self.cell.future_from, |bucket| {
+            cal.start(bucket.saturating_add(1)) <= judged
+        });
         let target = self.frontier(newest, now).sealed(cal);
         if target == i64::MIN {
             return 0;
         }
         let sealed = self.segment.seal(self.seat, cal, target, usize::MAX);
-        let rejected = self.cell.future_from.load(Ordering::Acquire);
         let sealed_now = self.cell.sealed_hint.load(Ordering::Acquire);
-        if rejected <= sealed_now.saturating_add(RING as i64 / 2) {
-            // The time of a row that was dated ahead has come.
-            self.cell.future_from.store(NEVER, Ordering::Release);
-            self.cell.mark_dirty(rejected);
-        }
+        self.read_again_when(&self.cell.beyond_from, |bucket| {
+            bucket <= sealed_now.saturating_add(RING as i64 / 2)
+        });
         sealed
+    }
+
+    /// Has a row that was dated ahead read from the table, when its time has come.
+    fn read_again_when(&self, from: &AtomicI64, due: impl FnOnce(i64) -> bool) {
+        let bucket = from.load(Ordering::Acquire);
+        if bucket != NEVER && due(bucket) {
+            self.cell.mark_dirty(bucket);
+            // One of an earlier bucket that came meanwhile stays.
+            let _ = from.compare_exchange(bucket, NEVER, Ordering::AcqRel, Ordering::Acquire);
+        }
     }
 
     /// Microseconds until the clock makes the next bucket due; None where it does not count.
@@ -456,7 +468,7 @@ pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize 
     for s in &loaded.snapshots {
         store::store_snapshot(m, s);
     }
-    reconcile::reconcile(
+    let added = reconcile::reconcile(
         m,
         &loaded.wanted,
         &Scope {
@@ -467,7 +479,10 @@ pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize 
             provisional: false,
             current: true,
         },
-    )
+    );
+    let newest = place.cell.newest.load(Ordering::Acquire);
+    let reach = newest.max(place.cell.sealed_hint.load(Ordering::Acquire));
+    added + reconcile::retract_beyond(m, m.calendar.start(reach))
 }
 
 /// The rules of a monitor, and the version they are of: read first, and the rules by a snapshot taken after

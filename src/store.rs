@@ -191,6 +191,15 @@ pub fn timestamp(us: i64) -> TimestampWithTimeZone {
         .unwrap_or_else(|_| TimestampWithTimeZone::positive_infinity())
 }
 
+/// The same, with infinity at the ends of the numbers.
+fn timestamp_or_infinity(us: i64) -> TimestampWithTimeZone {
+    match us {
+        i64::MIN => TimestampWithTimeZone::negative_infinity(),
+        i64::MAX => TimestampWithTimeZone::positive_infinity(),
+        _ => timestamp(us),
+    }
+}
+
 const MONITOR_COLUMNS: &str =
     "id, name, relation::pg_catalog.oid, time_column::text, value_column::text, \
      series_columns::text[], (extract(epoch FROM bucket) * 1000000)::bigint, time_zone";
@@ -486,6 +495,109 @@ pub fn newest_snapshot(m: &Monitor) -> Option<i64> {
         &[m.id.into()],
     )?;
     m.calendar.bucket(micros(time))
+}
+
+/// A partition with rows in it, as it is now or was when it was last looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Partition {
+    pub relation: u32,
+    /// Where its rows are stored: another file after TRUNCATE.
+    pub file: i64,
+    /// The transaction that made it a partition.
+    pub attached_by: i64,
+    /// Its rows lie from here on; -infinity where its bounds do not tell.
+    pub since: i64,
+    /// And not after this.
+    pub until: i64,
+}
+
+fn partition(r: &pgrx::spi::SpiHeapTupleData) -> Option<Partition> {
+    Some(Partition {
+        relation: get::<pg_sys::Oid>(r, 1)?.to_u32(),
+        file: get(r, 2)?,
+        attached_by: get(r, 3)?,
+        since: micros(get(r, 4)?),
+        until: micros(get(r, 5)?),
+    })
+}
+
+/// The partitions that hold the rows of a monitor's table, and the table itself as the first; none where it is not
+/// partitioned. Bounds are those of partitions by range of the time column; others may hold rows of any time.
+pub fn partitions(m: &Monitor) -> Vec<Partition> {
+    all(
+        "SELECT c.oid, c.relfilenode::bigint, coalesce((i.xmin::text)::bigint, 0), \
+                coalesce((SELECT b.bound::timestamptz FROM substring(d.bounds FROM $re$^FOR VALUES FROM \\('([^']*)'$re$) AS b(bound) \
+                           WHERE d.by_time), '-infinity'), \
+                coalesce((SELECT b.bound::timestamptz FROM substring(d.bounds FROM $re$ TO \\('([^']*)'$re$) AS b(bound) \
+                           WHERE d.by_time), 'infinity') \
+           FROM pg_catalog.pg_partition_tree($1::regclass) t JOIN pg_catalog.pg_class c ON c.oid = t.relid \
+           LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid \
+           LEFT JOIN LATERAL (SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bounds, \
+                p.partstrat = 'r' AND a.attname = $2 AS by_time \
+                  FROM pg_catalog.pg_partitioned_table p JOIN pg_catalog.pg_attribute a \
+                    ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0] \
+                 WHERE p.partrelid = i.inhparent) d ON true \
+          WHERE (t.isleaf OR t.level = 0) \
+            AND EXISTS (SELECT FROM pg_catalog.pg_partitioned_table p WHERE p.partrelid = $1::regclass) \
+          ORDER BY t.level, c.oid",
+        &[m.relation.as_str().into(), m.time_column.as_str().into()],
+        partition,
+    )
+}
+
+/// The partitions of a monitor when they were last looked at.
+pub fn known_partitions(m: &Monitor) -> Vec<Partition> {
+    let sql = format!(
+        "SELECT relation, file, attached_by, since, until FROM {}.watched_partitions WHERE monitor = $1",
+        schema()
+    );
+    all(&sql, &[m.id.into()], partition)
+}
+
+/// Remembers them.
+pub fn set_known_partitions(m: &Monitor, list: &[Partition]) {
+    let table = format!("{}.watched_partitions", schema());
+    write(
+        &format!("DELETE FROM {table} WHERE monitor = $1"),
+        &[m.id.into()],
+    );
+    for p in list {
+        write(
+            &format!(
+                "INSERT INTO {table} (monitor, relation, file, attached_by, since, until) \
+                 VALUES ($1, $2, $3, $4, $5, $6)"
+            ),
+            &[
+                m.id.into(),
+                pg_sys::Oid::from(p.relation).into(),
+                p.file.into(),
+                p.attached_by.into(),
+                timestamp_or_infinity(p.since).into(),
+                timestamp_or_infinity(p.until).into(),
+            ],
+        );
+    }
+}
+
+/// Whether a partition may have rows. Asked without reading it: its own rights may be others than its parent's.
+pub fn has_rows(partition: u32) -> bool {
+    one::<i64>(
+        "SELECT pg_catalog.pg_relation_size($1)",
+        &[pg_sys::Oid::from(partition).into()],
+    )
+    .is_some_and(|bytes| bytes > 0)
+}
+
+/// Notes on disk, with this transaction, that the stored states do not know of a change.
+pub fn note_unfolded(m: &Monitor, since: i64) {
+    write(
+        &format!(
+            "INSERT INTO {}.unfolded (monitor, since, xid) \
+             VALUES ($1, $2, (pg_catalog.pg_current_xact_id()::text)::bigint)",
+            schema()
+        ),
+        &[m.id.into(), timestamp(since).into()],
+    );
 }
 
 /// The rows of `unfolded` for a monitor: transaction, and the bucket from which on it changed something.

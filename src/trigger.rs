@@ -270,13 +270,10 @@ fn record(
     correction: bool,
 ) -> Option<i64> {
     let Some(bucket) = judged_bucket(segment, plan, row.time) else {
-        if let Some(s) = segment {
-            if sign > 0 {
-                s.header().stats.rejected.fetch_add(1, Ordering::Relaxed);
-            }
-            let later = row.time.and_then(|t| plan.calendar.bucket(t));
-            if let (Some(bucket), Some((_, cell))) = (later, s.cell(plan.monitor)) {
-                cell.future_from.fetch_min(bucket, Ordering::AcqRel);
+        if let Some(s) = segment.filter(|_| sign > 0) {
+            s.header().stats.rejected.fetch_add(1, Ordering::Relaxed);
+            if let Some(bucket) = row.time.and_then(|t| plan.calendar.bucket(t)) {
+                overlay::with(|o| o.note_future(s, plan, bucket));
             }
         }
         return None;

@@ -13,6 +13,7 @@ use pgrx::{pg_guard, pg_sys, warning, IntoDatum, PgLogLevel, PgSqlErrorCode, PgT
 use crate::calendar::{self, DAY_US};
 use crate::fault;
 use crate::monitor::{Frontier, Monitor, Rule};
+use crate::partitions;
 use crate::plan::Plan;
 use crate::round::{self, Place};
 use crate::shared::{self, Segment, LIVE, NEVER, RING};
@@ -572,18 +573,21 @@ fn read(
             }
         }
         // Not while somebody runs a round by hand.
-        if shared::transaction_lock(shared::LOCK_ROUND, false) {
+        let alone = shared::transaction_lock(shared::LOCK_ROUND, false);
+        if alone {
             segment.retire_cells(&monitors.iter().map(|m| m.id).collect::<Vec<_>>());
+            let places = monitors.iter().filter_map(|m| Place::of(segment, m));
+            places.for_each(|p| partitions::notice(&p));
         }
-        Some((monitors, rules))
+        Some((monitors, rules, alone))
     })?;
-    let Some((monitors, rules)) = found else {
+    let Some((monitors, rules, alone)) = found else {
         return Some(false);
     };
     known.monitors = monitors;
     known.rules = rules;
     known.rules_version = version;
-    known.read_at = now;
+    known.read_at = if alone { now } else { i64::MIN };
     Some(true)
 }
 

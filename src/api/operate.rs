@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::{may_write, segment};
 use crate::fault::raise;
 use crate::round::{self, Place};
-use crate::{calendar, notices, overlay, shared, store, upkeep};
+use crate::{calendar, notices, overlay, partitions, shared, store, upkeep};
 
 /// One round by hand.
 #[pg_extern(sql = false)]
@@ -62,7 +62,12 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
         let clean = unsafe { pg_sys::GetTopTransactionIdIfAny() } == pg_sys::InvalidTransactionId;
         if place.needs_load() && clean {
             round::adopt_prepared(s, place.seat.cell);
-            loads.push(round::load(place));
+            let loaded = round::load(place);
+            if let Some(l) = &loaded {
+                // Should this transaction roll back, nobody else would record it.
+                overlay::with(|o| o.has_loaded(place.monitor.id, l.from));
+            }
+            loads.push(loaded);
         } else {
             loads.push(None);
         }
@@ -94,6 +99,7 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
         h.last_round.store(calendar::now(), Ordering::Release);
         upkeep::by_hand(s, &places, horizon);
     }
+    places.iter().for_each(partitions::notice);
     added as i32
 }
 

@@ -244,8 +244,10 @@ pub struct Cell {
     pub loading: AtomicU32,
     /// Earliest bucket that the models do not account for; NEVER when they are exact.
     pub dirty_from: AtomicI64,
-    /// Earliest bucket of a row that was rejected because it lay in the future.
+    /// Earliest bucket of a committed row that was rejected because it lay in the future.
     pub future_from: AtomicI64,
+    /// Earliest bucket that a load found further ahead of what is sealed than the ring reaches.
+    pub beyond_from: AtomicI64,
     /// Newest bucket with a committed row; i64::MIN before the first.
     pub newest: AtomicI64,
     /// Start of the newest bucket whose rows came from a dump; i64::MIN where none did.
@@ -355,6 +357,7 @@ impl Cell {
         self.loading.store(0, Ordering::Release);
         self.dirty_from.store(NEVER, Ordering::Release);
         self.future_from.store(NEVER, Ordering::Release);
+        self.beyond_from.store(NEVER, Ordering::Release);
         self.newest.store(i64::MIN, Ordering::Release);
         self.sealed_hint.store(i64::MIN, Ordering::Release);
         self.quiet_until.store(i64::MIN, Ordering::Release);

@@ -149,7 +149,7 @@ impl Segment {
             for (bucket, sum, rows) in &l.open {
                 if *bucket > loaded.sealed.saturating_add(RING as i64) {
                     // Dated so far ahead that the ring does not reach: read again when its time comes.
-                    cell.future_from.fetch_min(*bucket, Ordering::AcqRel);
+                    cell.beyond_from.fetch_min(*bucket, Ordering::AcqRel);
                     continue;
                 }
                 let i = place(*bucket);

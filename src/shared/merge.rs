@@ -97,12 +97,25 @@ impl Segment {
         Some(wake)
     }
 
+    fn cell_of(&self, monitor: i32) -> Option<&'static Cell> {
+        let mut cells = self.cells();
+        cells
+            .find(|(_, c)| c.id.load(Ordering::Acquire) == monitor)
+            .map(|(_, c)| c)
+    }
+
     /// Has a monitor folded again from a bucket on, wherever its cell is by now. One that has none will be
     /// loaded from its table.
     pub fn mark_dirty(&self, monitor: i32, from: i64) {
-        let mut cells = self.cells();
-        if let Some((_, c)) = cells.find(|(_, c)| c.id.load(Ordering::Acquire) == monitor) {
+        if let Some(c) = self.cell_of(monitor) {
             c.mark_dirty(from);
+        }
+    }
+
+    /// Notes that a monitor has a row that is dated too far ahead to be judged.
+    pub fn note_future(&self, monitor: i32, bucket: i64) {
+        if let Some(c) = self.cell_of(monitor) {
+            c.future_from.fetch_min(bucket, Ordering::AcqRel);
         }
     }
 

@@ -333,6 +333,16 @@ impl Cluster {
         self.signal(pid, Signal::SIGCONT);
     }
 
+    /// Freezes a process for a while; something else may have ended it by then.
+    #[track_caller]
+    pub fn freeze_for(&self, pid: i32, time: Duration) {
+        self.freeze(pid);
+        std::thread::spawn(move || {
+            std::thread::sleep(time);
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGCONT);
+        });
+    }
+
     #[track_caller]
     fn signal(&self, pid: i32, signal: Signal) {
         let server = self.running();
