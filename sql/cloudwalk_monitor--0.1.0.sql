@@ -95,6 +95,9 @@ CREATE TABLE rules (
   open_after     integer CHECK (open_after BETWEEN 1 AND 30),
   open_within    integer CHECK (open_within BETWEEN open_after AND 30),
   resolve_after  integer CHECK (resolve_after BETWEEN 1 AND 1440),
+  sensitivity    real CHECK (sensitivity BETWEEN 0 AND 100),
+  min_abs        float8 CHECK (min_abs >= 0 AND min_abs < 'infinity'),
+  min_percent    float8 CHECK (min_percent >= 0 AND min_percent < 'infinity'),
   PRIMARY KEY (monitor, series),
   CHECK ((numerator IS NULL) = (denominator IS NULL) AND (numerator IS NULL) = (min_volume IS NULL))
 );
@@ -112,6 +115,9 @@ COMMENT ON COLUMN rules.min_volume IS 'Of a ratio: windows in which the whole is
 COMMENT ON COLUMN rules.open_after IS 'An incident opens once so many buckets ... NULL: one that is critical, that breaks a fixed limit or belongs to a sustained shift, or two warnings of three.';
 COMMENT ON COLUMN rules.open_within IS '... of so many in a row are a warning or worse.';
 COMMENT ON COLUMN rules.resolve_after IS 'It is resolved after so many normal buckets in a row. NULL: 5.';
+COMMENT ON COLUMN rules.sensitivity IS 'How unlikely a bucket has to be to alert: 50 is built in (once in 40,000 buckets), 100 once in 400, 0 once in 10^11. Learning and scores do not depend on it.';
+COMMENT ON COLUMN rules.min_abs IS 'Minimum effect: what is nearer than this to what was expected is normal, however unlikely. Counts; of a ratio, a share.';
+COMMENT ON COLUMN rules.min_percent IS 'The same in percent of what was expected.';
 
 -- ---------------------------------------------------------------------------------------------------
 -- What this database itself has to remember: it is not dumped
@@ -716,7 +722,8 @@ CREATE FUNCTION set_rule(monitor text, series text, direction text DEFAULT NULL,
                          warn_below float8 DEFAULT NULL, critical_below float8 DEFAULT NULL,
                          numerator text[] DEFAULT NULL, denominator text[] DEFAULT NULL, min_volume float8 DEFAULT NULL,
                          open_after integer DEFAULT NULL, open_within integer DEFAULT NULL,
-                         resolve_after integer DEFAULT NULL)
+                         resolve_after integer DEFAULT NULL, sensitivity real DEFAULT NULL,
+                         min_abs float8 DEFAULT NULL, min_percent float8 DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 BEGIN
@@ -765,6 +772,19 @@ BEGIN
             DETAIL = '1 <= open_after <= open_within <= 30, and resolve_after is 1 to 1440.',
             HINT = 'Give for example open_after => 3, open_within => 5, resolve_after => 10.';
   END IF;
+  IF NOT coalesce(sensitivity, 50) BETWEEN 0 AND 100 THEN
+    RAISE EXCEPTION 'sensitivity % is not between 0 and 100', sensitivity
+      USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = '50 is built in; a higher one alerts on all that a lower one does, and more.',
+            HINT = 'See backtest_monitor, which takes a sensitivity to try.';
+  END IF;
+  IF NOT (coalesce(min_abs, 0) >= 0 AND coalesce(min_abs, 0) < 'infinity'
+          AND coalesce(min_percent, 0) >= 0 AND coalesce(min_percent, 0) < 'infinity') THEN
+    RAISE EXCEPTION 'a minimum effect must be a number, 0 or more'
+      USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('min_abs %s, min_percent %s.', coalesce(min_abs::text, 'unset'), coalesce(min_percent::text, 'unset')),
+            HINT = 'Leave out what is not to be asked.';
+  END IF;
   IF (numerator IS NULL) <> (denominator IS NULL) OR numerator IS NULL AND min_volume IS NOT NULL THEN
     RAISE EXCEPTION 'a ratio needs a numerator and a denominator'
       USING ERRCODE = 'invalid_parameter_value',
@@ -802,20 +822,23 @@ BEGIN
     END IF;
   END IF;
   INSERT INTO rules AS r (monitor, series, direction, warn_above, critical_above, warn_below, critical_below,
-                          numerator, denominator, min_volume, open_after, open_within, resolve_after)
+                          numerator, denominator, min_volume, open_after, open_within, resolve_after,
+                          sensitivity, min_abs, min_percent)
   VALUES (monitor, series, direction, warn_above, critical_above, warn_below, critical_below,
-          numerator, denominator, min_volume, open_after, coalesce(open_within, open_after), resolve_after)
+          numerator, denominator, min_volume, open_after, coalesce(open_within, open_after), resolve_after,
+          sensitivity, min_abs, min_percent)
   ON CONFLICT ON CONSTRAINT rules_pkey DO UPDATE
      SET direction = excluded.direction, warn_above = excluded.warn_above,
          critical_above = excluded.critical_above, warn_below = excluded.warn_below,
          critical_below = excluded.critical_below, numerator = excluded.numerator,
          denominator = excluded.denominator, min_volume = excluded.min_volume,
-         open_after = excluded.open_after, open_within = excluded.open_within, resolve_after = excluded.resolve_after;
+         open_after = excluded.open_after, open_within = excluded.open_within, resolve_after = excluded.resolve_after,
+         sensitivity = excluded.sensitivity, min_abs = excluded.min_abs, min_percent = excluded.min_percent;
 END
 $$;
 COMMENT ON FUNCTION set_rule(text, text, text, float8, float8, float8, float8, text[], text[], float8, integer,
-                             integer, integer) IS
-  'Sets the rule of a series, replacing the one it had: which direction alerts, fixed limits beside the statistics, and after how many buckets an incident opens and ends. With numerator and denominator, defines a ratio of that name, judged when a bucket is sealed; its limits are shares, 0 to 1. Writes rules; raises undefined_object, null_value_not_allowed, invalid_parameter_value, program_limit_exceeded. In force a moment after the commit, when the worker has read it.';
+                             integer, integer, real, float8, float8) IS
+  'Sets the rule of a series, replacing the one it had: which direction alerts, how sensitively and from which effect on, fixed limits beside the statistics, and after how many buckets an incident opens and ends. With numerator and denominator, defines a ratio of that name, judged when a bucket is sealed; its limits are shares, 0 to 1. Writes rules; raises undefined_object, null_value_not_allowed, invalid_parameter_value, program_limit_exceeded. In force a moment after the commit, when the worker has read it.';
 
 CREATE FUNCTION drop_rule(monitor text, series text) RETURNS boolean
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
@@ -893,7 +916,7 @@ BEGIN ATOMIC
     FROM read_backtest($1, $2, $3, $4) b;
 END;
 COMMENT ON FUNCTION backtest_monitor(text, timestamptz, timestamptz, real) IS
-  'The incidents that the live path would have opened between two times, with the rules of today; those with the same group_opened_at are one group. Reads the watched table and snapshots, writes nothing. sensitivity is not implemented yet and must be NULL.';
+  'The incidents that the live path would have opened between two times, with the rules of today; those with the same group_opened_at are one group. Reads the watched table and snapshots, writes nothing. Under a sensitivity where one is given, 0 to 100, instead of that of the rules.';
 
 CREATE FUNCTION read_recommendation(status text, count integer, "time" timestamptz)
 RETURNS TABLE (expected float8, lower float8, upper float8, score real, direction smallint, verdict text, reason text)

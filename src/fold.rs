@@ -55,7 +55,7 @@ pub fn read_bucket(
         return None;
     }
     let x = sum.max(0) as f64;
-    let (judgement, bounds) = series.step_bounded(x, at, pace);
+    let (judgement, bounds) = series.step_bounded(x, at, pace, &hearing.terms.sensitivity);
     let stirred = hear(series, x, at.bucket, &judgement, bounds, hearing);
     Some(Read {
         x,
@@ -458,7 +458,9 @@ impl<'a> Fold<'a> {
         };
         let total_before = showing.then_some(self.ground.total);
         let total = sum.max(0) as f64;
-        let sealing = self.ground.seal(at, present, total, pace);
+        let sealing =
+            self.ground
+                .seal_under(at, present, total, pace, &self.total_rule.terms.sensitivity);
         let rule = &self.total_rule;
         let stirred = self.total_life.step_total(
             &self.ground,

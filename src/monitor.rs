@@ -4,7 +4,7 @@ use crate::calendar::Calendar;
 use crate::key;
 use crate::ratio;
 use crate::shared::{Direction, RING};
-use detector::{Limits, Terms};
+use detector::{Limits, Sensitivity, Terms};
 
 /// Id of the shipped monitor.
 pub const SHIPPED: i32 = 0;
@@ -24,6 +24,8 @@ pub struct Monitor {
     pub calendar: Calendar,
     /// Buckets after its end within which an incident that returns is the same.
     pub reopen_within: u32,
+    /// Sensitivity of the series for which no rule gives one; None: as built in.
+    pub sensitivity: Option<f64>,
 }
 
 /// The rule of one series.
@@ -40,6 +42,11 @@ pub struct Rule {
     pub open_within: u32,
     /// Resolved after so many normal ones; 0 where built in.
     pub resolve_after: u32,
+    /// 0 to 100; None: the monitor's.
+    pub sensitivity: Option<f64>,
+    /// Minimum effect, counts and percent; 0 where there is none.
+    pub min_abs: f64,
+    pub min_percent: f64,
 }
 
 /// What applies to a series: the operator's rule where there is one, else what is built in.
@@ -137,13 +144,19 @@ impl Monitor {
 
     /// What a rule asks of incidents.
     pub fn terms(&self, rule: Option<&Rule>) -> Terms {
+        let level = rule.and_then(|r| r.sensitivity).or(self.sensitivity);
+        let sensitivity = level.map_or(Sensitivity::BUILT_IN, Sensitivity::of);
         Terms {
             reopen_within: self.reopen_within,
+            sensitivity: rule.map_or(sensitivity, |r| {
+                sensitivity.with_effect(r.min_abs, r.min_percent)
+            }),
             ..rule.map_or(Terms::BUILT_IN, |r| Terms {
                 open_after: r.open_after,
                 open_within: r.open_within,
                 resolve_after: r.resolve_after,
                 reopen_within: 0,
+                sensitivity: Sensitivity::BUILT_IN,
             })
         }
     }

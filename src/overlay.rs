@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use detector::{Judgement, Limits, Series, Verdict};
+use detector::{Judgement, Limits, Sensitivity, Series, Verdict};
 use pgrx::{pg_guard, pg_sys};
 
 use crate::calendar::Calendar;
@@ -110,6 +110,7 @@ pub struct Peek {
     pub complete: bool,
     pub limits: Limits,
     pub direction: Direction,
+    pub sensitivity: Sensitivity,
 }
 
 /// A series as the transaction sees it.
@@ -123,6 +124,7 @@ struct Private {
     last: Option<(f64, Judgement)>,
     limits: Limits,
     direction: Direction,
+    sensitivity: Sensitivity,
     sealed: i64,
     ring: [i64; RING],
     ring_present: u32,
@@ -351,7 +353,14 @@ impl Overlay {
         let j = p.state.judge(x);
         p.last = Some((x, j));
         let alone = p.committed == 0 && p.own == r.count;
-        let mut opinion = opinion(&j, &p.limits, p.direction, x, r.complete && alone);
+        let mut opinion = opinion(
+            &j,
+            &p.limits,
+            p.direction,
+            &p.sensitivity,
+            x,
+            r.complete && alone,
+        );
         if p.state.readings() == 0 {
             // Nothing was expected yet.
             (opinion.expected, opinion.score) = (None, None);
@@ -382,6 +391,7 @@ impl Overlay {
             state: p.state,
             limits: p.limits,
             direction: p.direction,
+            sensitivity: p.sensitivity,
         })
     }
 
@@ -464,6 +474,7 @@ impl Overlay {
             Limits::NONE,
             crate::monitor::default_direction(who.id, who.key),
         );
+        let mut sensitivity = Sensitivity::BUILT_IN;
         let mut state = model.ground.blank;
         let mut ring = [0i64; RING];
         let mut ring_present = 0u32;
@@ -471,6 +482,7 @@ impl Overlay {
             let mine = held.slot(n);
             limits = mine.limits;
             direction = Direction::from_u8(mine.direction);
+            sensitivity = mine.terms.sensitivity;
             if mine.born != NEVER {
                 state = mine.series;
             }
@@ -541,6 +553,7 @@ impl Overlay {
             last: None,
             limits,
             direction,
+            sensitivity,
             sealed,
             ring,
             ring_present,
@@ -815,11 +828,12 @@ pub fn opinion(
     j: &Judgement,
     limits: &Limits,
     direction: Direction,
+    sensitivity: &Sensitivity,
     x: f64,
     complete: bool,
 ) -> Opinion {
     let counts = |d: i8| d > 0 || complete;
-    let mut verdict = j.verdict();
+    let mut verdict = sensitivity.verdict(j, true);
     let mut score = j.score();
     if !counts(j.direction) {
         verdict = verdict.min(Verdict::Normal);

@@ -114,10 +114,13 @@ impl Sums {
     pub fn read(&self, place: usize, model: &mut RatioModel, bucket: i64) -> Option<Reading> {
         let whole = self.wholes[place].max(0) as f64;
         let part = (self.parts[place].max(0) as f64).min(whole);
-        let (judgement, bounds) =
-            model
-                .ratio
-                .step_bounded(part, whole, model.min_volume, bucket)?;
+        let (judgement, bounds) = model.ratio.step_bounded(
+            part,
+            whole,
+            model.min_volume,
+            bucket,
+            &model.terms.sensitivity,
+        )?;
         let share = part / whole;
         let told = Told {
             x: share,

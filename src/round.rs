@@ -742,9 +742,12 @@ impl Provisional {
                 if b == newest {
                     let mut ahead = s;
                     ahead.advance(at, pace);
-                    alarm_above = model.limits.narrow(ahead.bounds()).upper;
+                    alarm_above = {
+                        let stat = ahead.bounds_under(&model.terms.sensitivity);
+                        model.limits.narrow(stat).upper
+                    };
                 }
-                let (j, bounds) = s.step_bounded(x, at, pace);
+                let (j, bounds) = s.step_bounded(x, at, pace, &model.terms.sensitivity);
                 let mut hearing = Hearing {
                     life: &mut life,
                     direction: Direction::from_u8(model.direction),

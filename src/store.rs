@@ -222,6 +222,7 @@ fn shipped() -> Monitor {
         series_columns: vec!["status".into()],
         calendar: Calendar::new(crate::calendar::MINUTE_US, "UTC"),
         reopen_within: reopen_within(crate::calendar::MINUTE_US),
+        sensitivity: None,
     }
 }
 
@@ -253,6 +254,7 @@ fn watched(condition: &str, args: &Args) -> Vec<Monitor> {
                 series_columns: get(r, 6)?,
                 calendar: Calendar::new(width, &get::<String>(r, 8)?),
                 reopen_within: reopen_within(width),
+                sensitivity: None,
             },
         })
     });
@@ -317,7 +319,8 @@ pub fn monitor_by_name(name: &str) -> Monitor {
 pub fn rules(monitor: &str) -> Vec<Rule> {
     let sql = format!(
         "SELECT series, direction, warn_above, critical_above, warn_below, critical_below, \
-                numerator, denominator, min_volume, open_after, open_within, resolve_after \
+                numerator, denominator, min_volume, open_after, open_within, resolve_after, \
+                sensitivity, min_abs, min_percent \
            FROM {}.rules WHERE monitor = $1 ORDER BY series",
         schema()
     );
@@ -341,6 +344,9 @@ pub fn rules(monitor: &str) -> Vec<Rule> {
             open_after: number(10),
             open_within: number(11),
             resolve_after: number(12),
+            sensitivity: get::<f32>(r, 13).map(f64::from),
+            min_abs: get(r, 14).unwrap_or(0.0),
+            min_percent: get(r, 15).unwrap_or(0.0),
         })
     })
 }

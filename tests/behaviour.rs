@@ -744,3 +744,85 @@ fn a_standby_reads() {
     let e = s.batch_execute("SELECT run_monitor()").unwrap_err();
     assert_eq!(e.as_db_error().unwrap().code().code(), "55000");
 }
+
+/// A count that is rare, but not rare enough by itself.
+#[test]
+fn sensitivity_and_minimum_effect_decide_what_is_said() {
+    let (cluster, name) = database("sensitivity");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    let ask = format!(
+        "SELECT verdict, score BETWEEN 55 AND 80, lower <= expected AND expected <= upper, observed > upper \
+           FROM recommend_alert('denied', 17, {}), (SELECT 17 AS observed) o",
+        minute(240)
+    );
+    let mut says = |rule: &str, wanted: [&str; 4]| {
+        m.run(&format!("SELECT set_rule('transactions', 'denied'{rule})"));
+        let mut last = Vec::new();
+        let reached = testbed::poll_until(SOON, || {
+            last = m.rows(&ask);
+            (last == [wanted.map(String::from)]).then_some(())
+        });
+        assert!(reached.is_some(), "{rule}: {last:?}");
+    };
+    says("", ["normal", "t", "t", "f"]);
+    says(", sensitivity => 90", ["warning", "t", "t", "t"]);
+    says(
+        ", sensitivity => 90, min_abs => 30",
+        ["normal", "t", "t", "f"],
+    );
+    says(
+        ", sensitivity => 90, min_percent => 50",
+        ["warning", "t", "t", "t"],
+    );
+    says(
+        ", sensitivity => 90, min_percent => 900",
+        ["normal", "t", "t", "f"],
+    );
+    m.run("SELECT drop_rule('transactions', 'denied')");
+    // A backtest may try another one; nothing is written, and more finds no less.
+    m.run(&format!(
+        "INSERT INTO transactions (time, status, count) SELECT {} + make_interval(mins => m), s, c \
+           FROM generate_series(0, 3) m, (VALUES ('denied', 16), ('approved', 120), ('failed', 0)) v(s, c)",
+        minute(240)
+    ));
+    m.run(&calm_sql(EPOCH, 244, 300));
+    m.quiesce();
+    let found = |m: &mut Monitored, s: &str| {
+        m.number(&format!(
+            "SELECT count(*) FROM backtest_monitor('transactions', {}, {}, {s}) WHERE series = 'denied'",
+            minute(0),
+            minute(300)
+        ))
+    };
+    let counts: Vec<i64> = ["0", "25", "50", "75", "100"]
+        .iter()
+        .map(|s| found(&mut m, s))
+        .collect();
+    assert!(counts.windows(2).all(|w| w[0] <= w[1]), "{counts:?}");
+    assert_eq!((counts[0], counts[4] > 0), (0, true), "{counts:?}");
+    assert_eq!(found(&mut m, "NULL"), counts[2]);
+    for (sql, code) in [
+        (
+            "SELECT set_rule('transactions', 'denied', sensitivity => 101)",
+            "22023",
+        ),
+        (
+            "SELECT set_rule('transactions', 'denied', min_abs => -1)",
+            "22023",
+        ),
+        (
+            "SELECT set_rule('transactions', 'denied', min_percent => 'NaN')",
+            "22023",
+        ),
+        (
+            "SELECT * FROM backtest_monitor('transactions', 'epoch', now(), 100.5)",
+            "22023",
+        ),
+    ] {
+        let e = m.refused(sql);
+        assert_eq!(e.code().code(), code, "{sql}");
+        assert!(e.detail().is_some() && e.hint().is_some(), "{sql}");
+    }
+    m.assert_models();
+}

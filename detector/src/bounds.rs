@@ -3,6 +3,7 @@
 use core::cmp::Ordering;
 
 use crate::outlook::Outlook;
+use crate::sensitivity::Sensitivity;
 use crate::series::LARGEST;
 
 /// The counts that are normal in a bucket: `{x : S(x) < OPEN}` (on the side of an open incident
@@ -27,6 +28,12 @@ impl Bounds {
     /// Whether a count lies within.
     pub fn contains(&self, x: f64) -> bool {
         self.lower <= x && x <= self.upper
+    }
+
+    /// Under a sensitivity.
+    pub(crate) fn under(mut o: Outlook, sensitivity: &Sensitivity) -> Bounds {
+        (o.open, o.held_from) = (sensitivity.warning, sensitivity.held_from());
+        sensitivity.widen(Bounds::of(&o), o.fast)
     }
 
     pub(crate) fn of(o: &Outlook) -> Bounds {
@@ -81,7 +88,7 @@ impl Bounds {
 /// Whether a count is too low, normal or too high.
 fn side(o: &Outlook, x: f64) -> Ordering {
     let j = o.speak(x);
-    if j.surprise < o.open && !j.is_held() {
+    if j.surprise < o.open && !j.is_held_from(o.held_from) {
         Ordering::Equal
     } else if j.direction < 0 {
         Ordering::Less

@@ -6,6 +6,7 @@ use crate::bounds::Bounds;
 use crate::incident::Incident;
 use crate::judgement::Judgement;
 use crate::moment::{Moment, Pace};
+use crate::sensitivity::Sensitivity;
 use crate::series::Series;
 use crate::volume::{Part, Sums, Volume};
 
@@ -83,11 +84,23 @@ impl Ground {
     /// it, `sum` their sum. To be called for each bucket in order; before the first present bucket
     /// nothing happens.
     pub fn seal(&mut self, at: Moment, rows: bool, sum: f64, pace: Pace) -> Sealing {
+        self.seal_under(at, rows, sum, pace, &Sensitivity::BUILT_IN)
+    }
+
+    /// The same; the bounds of a reading that is not normal are those under a sensitivity.
+    pub fn seal_under(
+        &mut self,
+        at: Moment,
+        rows: bool,
+        sum: f64,
+        pace: Pace,
+        sensitivity: &Sensitivity,
+    ) -> Sealing {
         if rows {
             let silent = self.pass_over(at.bucket.saturating_sub(1));
             self.sealed = at.bucket;
             self.absent = 0;
-            let (total, bounds) = self.total.step_bounded(sum, at, pace);
+            let (total, bounds) = self.total.step_bounded(sum, at, pace, sensitivity);
             return Sealing {
                 counted: true,
                 total: Some(total),
@@ -107,7 +120,7 @@ impl Ground {
         }
         self.sealed = at.bucket;
         self.absent = self.absent.saturating_add(1);
-        let (total, bounds) = self.total.step_bounded(0.0, at, pace);
+        let (total, bounds) = self.total.step_bounded(0.0, at, pace, sensitivity);
         let counted = total.surprise_towards(-1) < MISSING;
         Sealing {
             counted,

@@ -134,7 +134,7 @@ impl Judgement {
             Verdict::Learning
         } else if self.surprise >= EXTREME {
             Verdict::Critical
-        } else if self.surprise >= OPEN || self.is_held() {
+        } else if self.surprise >= OPEN || self.is_held_from(QUIET) {
             Verdict::Warning
         } else {
             Verdict::Normal
@@ -143,11 +143,11 @@ impl Judgement {
 
     /// Whether the reading itself carries on the incident that is open. (The sums do not count: they still hold what
     /// came before.)
-    pub(crate) fn is_held(&self) -> bool {
+    pub(crate) fn is_held_from(&self, surprise: f64) -> bool {
         self.held != 0
             && self.held == self.direction
             && self.channel == Channel::Point
-            && self.surprise >= QUIET
+            && self.surprise >= surprise
     }
 
     /// The surprise as 0 to 100, see [`score`](crate::score::score).

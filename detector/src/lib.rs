@@ -43,6 +43,7 @@
 //! | [`ratio`] | a part of a whole, under a beta-binomial law |
 //! | [`ground`] | the total of a monitor and the presence of its data |
 //! | [`volume`] | a series beside the others of its monitor |
+//! | [`sensitivity`] | what a rule asks before it speaks |
 //! | [`score`](mod@score) | surprise as 0 to 100 |
 //! | [`reason`](mod@reason) | the same numbers in words |
 //! | [`snapshot`] | states as bytes, and back |
@@ -65,6 +66,7 @@ pub mod ratio;
 pub mod reason;
 pub mod score;
 mod season;
+pub mod sensitivity;
 pub mod series;
 pub mod snapshot;
 pub mod tail;
@@ -83,6 +85,7 @@ pub use moment::{Moment, Pace};
 pub use ratio::Ratio;
 pub use reason::{reason, reason_of_share, ReasonInput};
 pub use score::score;
+pub use sensitivity::Sensitivity;
 pub use series::{Series, LARGEST};
 pub use snapshot::StateError;
 pub use value::{ValueJudgement, Values};

@@ -11,6 +11,7 @@ use crate::ground::{Ground, Sealing};
 use crate::incident::{Closing, Incident, Watch, EXTREME, OPEN, REMEMBERED};
 use crate::judgement::{Channel, Judgement, Verdict};
 use crate::limit::{Broken, Limits};
+use crate::sensitivity::Sensitivity;
 use crate::series::{is_reading, LARGEST};
 
 /// Normal readings in a row after which an incident is resolved, where no rule says otherwise.
@@ -25,7 +26,7 @@ pub const LONGEST_WITHIN: u32 = 30;
 
 /// What a rule asks of an incident, in readings.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Terms {
     /// An incident opens when so many ... 0: one critical reading, one of a sustained channel, one that breaks a
     /// fixed limit, or two warnings of three.
@@ -36,6 +37,8 @@ pub struct Terms {
     pub resolve_after: u32,
     /// When it returns within so many buckets of its end, it is the same incident.
     pub reopen_within: u32,
+    /// How unlikely and how far from what is expected a reading has to be.
+    pub sensitivity: Sensitivity,
 }
 
 impl Terms {
@@ -45,6 +48,7 @@ impl Terms {
         open_within: 0,
         resolve_after: 0,
         reopen_within: 0,
+        sensitivity: Sensitivity::BUILT_IN,
     };
 
     fn resolve_after(&self) -> u32 {
@@ -293,7 +297,8 @@ impl Lifecycle {
     }
 
     fn step_side(&mut self, told: &Told, terms: &Terms, direction: i8) -> bool {
-        let heard = hear(told, direction);
+        let open = self.open_place(direction).is_some();
+        let heard = hear(told, direction, &terms.sensitivity, open);
         match self.open_place(direction) {
             Some(n) => {
                 self.go_on(n, told, terms, direction, &heard);
@@ -416,7 +421,7 @@ impl Lifecycle {
 }
 
 /// What a reading means for one side.
-fn hear(told: &Told, direction: i8) -> Heard {
+fn hear(told: &Told, direction: i8, sensitivity: &Sensitivity, open: bool) -> Heard {
     let j = told.judgement;
     let allowed = if direction > 0 {
         told.allowed.0
@@ -428,8 +433,10 @@ fn hear(told: &Told, direction: i8) -> Heard {
         .broken(told.x)
         .filter(|broken| broken.direction == direction);
     let by_statistics = allowed && !j.learning && j.direction == direction;
+    // What only carries on the series' own incident opens nothing for whoever asked for more than that one did.
+    let held = open || sensitivity.warning <= OPEN;
     let stat = if by_statistics {
-        j.verdict()
+        sensitivity.verdict(j, held)
     } else {
         Verdict::Normal
     };

@@ -164,6 +164,8 @@ pub(crate) struct Outlook {
     pub held: i8,
     /// Surprise from which a reading is not normal, but on that side.
     pub open: f64,
+    /// Surprise from which a reading on that side is not normal.
+    pub held_from: f64,
     /// Season known for this time and kind of day; seen on any kind.
     pub known: bool,
     pub seen: bool,

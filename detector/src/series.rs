@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
 use crate::dispersion::{self, Dispersions, Residual};
-use crate::incident::{Closing, Event, Incident, Watch, OPEN, REMEMBERED, STALE};
+use crate::incident::{Closing, Event, Incident, Watch, OPEN, QUIET, REMEMBERED, STALE};
 use crate::judgement::{Channel, Judgement, Verdict};
 use crate::level::{self, Levels, DEPARTURE, FAST, SLOW};
 use crate::lifecycle::Own;
 use crate::moment::{Moment, Pace};
 use crate::outlook::{self, Long, Outlook, Run, Window, LONG_RATE};
 use crate::season::Season;
+use crate::sensitivity::Sensitivity;
 use crate::tail;
 use crate::volume::{Foretold, Others, Part, Sums, LENGTHS};
 use crate::window::{Slot, Windows};
@@ -173,11 +174,17 @@ impl Series {
 
     /// Advances, judges and learns one reading. What is no reading changes nothing.
     pub fn step(&mut self, x: f64, at: Moment, pace: Pace) -> Judgement {
-        self.step_bounded(x, at, pace).0
+        self.step_bounded(x, at, pace, &Sensitivity::BUILT_IN).0
     }
 
-    /// The same; where the verdict is not normal, also which counts would have been.
-    pub fn step_bounded(&mut self, x: f64, at: Moment, pace: Pace) -> (Judgement, Option<Bounds>) {
+    /// The same; where the verdict under a sensitivity is not normal, also which counts would have been.
+    pub fn step_bounded(
+        &mut self,
+        x: f64,
+        at: Moment,
+        pace: Pace,
+        sensitivity: &Sensitivity,
+    ) -> (Judgement, Option<Bounds>) {
         if !is_reading(x) {
             return (self.judge(x), None);
         }
@@ -190,7 +197,8 @@ impl Series {
         let outlook = self.outlook();
         let x = x.min(LARGEST);
         let j = outlook.judge(x);
-        let bounds = (j.verdict() >= Verdict::Warning).then(|| Bounds::of(&outlook));
+        let anomalous = sensitivity.verdict(&j, true) >= Verdict::Warning;
+        let bounds = anomalous.then(|| Bounds::under(outlook, sensitivity));
         self.learn_by(&outlook, x, &j, at, pace);
         (j, bounds)
     }
@@ -310,6 +318,13 @@ impl Series {
     /// The counts that would be judged normal in the bucket that was last advanced to.
     pub fn bounds(&self) -> Bounds {
         self.bounds_of(&self.outlook())
+    }
+
+    /// The counts that would be judged normal under a sensitivity.
+    pub fn bounds_under(&self, sensitivity: &Sensitivity) -> Bounds {
+        let mut outlook = self.outlook();
+        (outlook.open, outlook.held_from) = (sensitivity.warning, sensitivity.held_from());
+        sensitivity.widen(self.bounds_of(&outlook), outlook.fast)
     }
 
     /// The counts that surprise by less than this, whether or not an incident is open.
@@ -700,6 +715,7 @@ impl Series {
             readings: n,
             held: self.watch.direction() as i8,
             open: OPEN,
+            held_from: QUIET,
             known,
             seen,
             fast,

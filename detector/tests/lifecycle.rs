@@ -48,7 +48,9 @@ impl Heard {
     }
 
     fn read(&mut self, x: f64) {
-        let (judgement, bounds) = self.series.step_bounded(x, at(self.bucket), MINUTE);
+        let (judgement, bounds) =
+            self.series
+                .step_bounded(x, at(self.bucket), MINUTE, &Default::default());
         let told = Told {
             x,
             bucket: self.bucket,
@@ -132,6 +134,7 @@ fn a_rule_says_how_many_open_and_how_many_end() {
         open_within: 10,
         resolve_after: 12,
         reopen_within: 0,
+        ..Terms::BUILT_IN
     };
     let mut heard = Heard::new(terms);
     // With the sums that hold them these are six.

@@ -35,15 +35,15 @@ fn read_backtest(
         name!(group_opened_at, TimestampWithTimeZone),
     ),
 > {
-    let m = store::monitor_by_name(monitor.unwrap_or_else(|| refuse_missing("monitor")));
+    let mut m = store::monitor_by_name(monitor.unwrap_or_else(|| refuse_missing("monitor")));
     let since = store::micros(since.unwrap_or_else(|| refuse_missing("since")));
     let until = store::micros(until.unwrap_or_else(|| refuse_missing("until")));
-    if sensitivity.is_some() {
+    if sensitivity.is_some_and(|s| !(0.0..=100.0).contains(&s)) {
         raise(
-            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "sensitivity cannot be given yet".into(),
-            "The threshold is built in.".into(),
-            "Leave it out, or pass NULL.",
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "sensitivity must be between 0 and 100".into(),
+            "50 is built in; more finds more.".into(),
+            "Leave it out to use that of the rules.",
         );
     }
     if until <= since {
@@ -54,7 +54,13 @@ fn read_backtest(
             "Exchange them.",
         );
     }
-    let rules = store::rules(&m.name);
+    let mut rules = store::rules(&m.name);
+    if let Some(s) = sensitivity {
+        m.sensitivity = Some(s.into());
+        for rule in &mut rules {
+            rule.sensitivity = m.sensitivity;
+        }
+    }
     let s = stretch(&m, since.max(i64::MIN / 4), until.min(i64::MAX / 4));
     let windows = store::maintenance(&m);
     let fold = fold_stretch(&m, &rules, &windows, &s, &mut |_| {});

@@ -1,7 +1,8 @@
 //! How a reading of a fold is shown: its name, verdict, bounds and reason; and which buckets a call is about.
 
 use detector::{
-    reason, reason_of_share, Bounds, Judgement, Limits, Pace, ReasonInput, Series, Verdict,
+    reason, reason_of_share, Bounds, Judgement, Limits, Pace, ReasonInput, Sensitivity, Series,
+    Verdict,
 };
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
@@ -40,6 +41,7 @@ pub(super) struct Eye<'a> {
     pub(super) label: &'a str,
     pub(super) limits: Limits,
     pub(super) direction: Direction,
+    pub(super) sensitivity: Sensitivity,
     pub(super) pace: Pace,
 }
 
@@ -53,7 +55,14 @@ pub(super) struct Scored {
 
 impl Eye<'_> {
     pub(super) fn look(&self, before: &Series, j: &Judgement, x: f64, complete: bool) -> Scored {
-        let o = opinion(j, &self.limits, self.direction, x, complete);
+        let o = opinion(
+            j,
+            &self.limits,
+            self.direction,
+            &self.sensitivity,
+            x,
+            complete,
+        );
         if j.learning {
             let seen = before.readings().min(30);
             let reason = self
@@ -66,10 +75,13 @@ impl Eye<'_> {
                 reason: Some(reason),
             };
         }
-        let stat = before.bounds();
+        let stat = before.bounds_under(&self.sensitivity);
         let reason = (o.verdict >= Verdict::Warning).then(|| {
             self.limit_reason(j, x)
-                .filter(|_| j.verdict() < o.verdict || !self.direction.allows(j.direction))
+                .filter(|_| {
+                    self.sensitivity.verdict(j, true) < o.verdict
+                        || !self.direction.allows(j.direction)
+                })
                 .unwrap_or_else(|| reason(self.label, &ReasonInput::from((j, stat, x)), self.pace))
         });
         Scored {
@@ -100,7 +112,8 @@ fn look_at_ratio(
     let limits = &r.model.limits;
     let direction = Direction::from_u8(r.model.direction);
     let broken = limits.broken(x).filter(|_| complete);
-    let mut verdict = j.verdict();
+    let sensitivity = &r.model.terms.sensitivity;
+    let mut verdict = sensitivity.verdict(j, true);
     if !complete || !direction.allows(j.direction) {
         verdict = verdict.min(Verdict::Normal);
     }
@@ -108,7 +121,7 @@ fn look_at_ratio(
     if let Some(b) = by_limit {
         verdict = b.verdict;
     }
-    let stat = before.bounds(whole, r.model.min_volume);
+    let stat = before.bounds_under(whole, r.model.min_volume, sensitivity);
     let reason = if let Some(b) = by_limit {
         let input = ReasonInput::of_limit(x, j.expected, &b);
         Some(reason_of_share(&r.name, &input, pace))
@@ -155,13 +168,21 @@ impl Seen {
         let label = label_of(m, shown);
         let ruled = total_direction(rules);
         // The total speaks for silence only, unless a rule says otherwise.
-        let (before, limits, direction, counts) = match shown.subject {
-            Subject::Series(f, before) => (before, f.rule.limits, f.rule.direction, complete),
+        let total = rules.iter().find(|r| r.series == key::TOTAL);
+        let (before, limits, direction, counts, sensitivity) = match shown.subject {
+            Subject::Series(f, before) => (
+                before,
+                f.rule.limits,
+                f.rule.direction,
+                complete,
+                f.rule.terms.sensitivity,
+            ),
             Subject::Total(before) => (
                 before,
                 Limits::NONE,
                 ruled.unwrap_or(Direction::Low),
                 complete && (shown.observed == 0.0 || ruled.is_some()),
+                m.terms(total).sensitivity,
             ),
             Subject::Ratio(r, before, whole) => {
                 let out = look_at_ratio(r, before, whole, shown, complete, m.calendar.pace());
@@ -172,6 +193,7 @@ impl Seen {
             label: &label,
             limits,
             direction,
+            sensitivity,
             pace: m.calendar.pace(),
         };
         if shown.left_out {

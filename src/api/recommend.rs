@@ -75,6 +75,7 @@ fn read_recommendation(
                         label: &m.label(&k),
                         limits: p.limits,
                         direction: p.direction,
+                        sensitivity: p.sensitivity,
                         pace: cal.pace(),
                     };
                     let out = eye.look(&p.state, &p.judgement, p.observed, p.complete);

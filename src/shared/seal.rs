@@ -74,7 +74,9 @@ impl Segment {
         let present = cell.rows[i].load(Ordering::Acquire) > 0;
         let sum = cell.sums[i].load(Ordering::Acquire);
         let total = sum.max(0) as f64;
-        let sealing = w.model().ground.seal(at, present, total, pace);
+        let m = w.model();
+        let sensitivity = m.total_terms.sensitivity;
+        let sealing = m.ground.seal_under(at, present, total, pace, &sensitivity);
         {
             let m = w.model();
             let direction = Direction::from_u8(m.total_direction);

@@ -11,9 +11,10 @@ pub mod tail;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
-use crate::incident::{Closing, Event, Incident, Watch, OPEN, REMEMBERED};
+use crate::incident::{Closing, Event, Incident, Watch, REMEMBERED};
 use crate::judgement::{Channel, Judgement, Verdict};
 use crate::lifecycle::Own;
+use crate::sensitivity::Sensitivity;
 use crate::series::{is_reading, LARGEST};
 use spread::Spread;
 
@@ -140,23 +141,24 @@ impl Ratio {
         min_volume: f64,
         bucket: i64,
     ) -> Option<Judgement> {
-        self.step_bounded(part, whole, min_volume, bucket)
+        self.step_bounded(part, whole, min_volume, bucket, &Sensitivity::BUILT_IN)
             .map(|(judgement, _)| judgement)
     }
 
-    /// The same; where the verdict is not normal, also which shares would have been.
+    /// The same; where the verdict under a sensitivity is not normal, also which shares would have been.
     pub fn step_bounded(
         &mut self,
         part: f64,
         whole: f64,
         min_volume: f64,
         bucket: i64,
+        sensitivity: &Sensitivity,
     ) -> Option<(Judgement, Option<Bounds>)> {
         let (part, whole) = reading(part, whole)?;
         self.advance(bucket);
         let judgement = self.judge(part, whole, min_volume);
-        let anomalous = judgement.verdict() >= Verdict::Warning;
-        let bounds = anomalous.then(|| self.bounds(whole, min_volume));
+        let anomalous = sensitivity.verdict(&judgement, true) >= Verdict::Warning;
+        let bounds = anomalous.then(|| self.bounds_under(whole, min_volume, sensitivity));
         self.learn(part, whole, min_volume, &judgement, bucket);
         Some((judgement, bounds))
     }
@@ -217,6 +219,11 @@ impl Ratio {
     /// The shares that would be normal in a bucket of this whole: outside exactly where the verdict is not normal.
     /// They include the expectation; where no share would be normal they are the expectation alone.
     pub fn bounds(&self, whole: f64, min_volume: f64) -> Bounds {
+        self.bounds_under(whole, min_volume, &Sensitivity::BUILT_IN)
+    }
+
+    /// The same under a sensitivity.
+    pub fn bounds_under(&self, whole: f64, min_volume: f64, sensitivity: &Sensitivity) -> Bounds {
         let share = self.expected();
         let everything = Bounds {
             lower: 0.0,
@@ -228,7 +235,7 @@ impl Ratio {
         let whole = whole.min(LARGEST).floor();
         let side = |part: f64| {
             let j = self.judge(part, whole, min_volume);
-            if j.surprise < OPEN {
+            if j.surprise < sensitivity.warning {
                 0
             } else {
                 j.direction
@@ -238,15 +245,17 @@ impl Ratio {
         let too_high = first(0.0, whole + 1.0, |part| part > whole || side(part) > 0);
         let not_low = first(0.0, whole + 1.0, |part| part > whole || side(part) >= 0);
         if not_low >= too_high {
-            return Bounds {
+            let nothing = Bounds {
                 lower: share,
                 upper: share,
             };
+            return sensitivity.widen_share(nothing, share);
         }
-        Bounds {
+        let bounds = Bounds {
             lower: (not_low / whole).min(share),
             upper: ((too_high - 1.0) / whole).max(share),
-        }
+        };
+        sensitivity.widen_share(bounds, share)
     }
 
     fn learn(&mut self, part: f64, whole: f64, min_volume: f64, j: &Judgement, bucket: i64) {
