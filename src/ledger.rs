@@ -111,7 +111,7 @@ pub fn members(groups: &[i64]) -> Vec<Recorded> {
     let s = schema();
     let sql = format!(
         "SELECT {RECORDED} FROM {s}.alerts a JOIN LATERAL (SELECT * FROM {s}.incidents x WHERE x.id = a.id OFFSET 0) i ON true \
-          WHERE a.group_id = ANY ($1) AND a.event = 'opened' ORDER BY i.id"
+          WHERE (a.group_id = ANY ($1) OR a.id = ANY ($1)) AND a.event = 'opened' ORDER BY i.id"
     );
     all(&sql, &[groups.to_vec().into()], recorded_row)
 }
@@ -262,8 +262,8 @@ pub fn end_silence(id: i64, actor: &str) -> Option<String> {
 pub fn ended_under(silence: i64) -> Vec<i64> {
     let s = schema();
     let sql = format!(
-        "SELECT DISTINCT a.group_id FROM {s}.alerts a WHERE a.silence = $1 AND a.event IN ('resolved', 'retracted') \
-            AND NOT EXISTS (SELECT FROM {s}.open_incidents i WHERE i.group_id = a.group_id)"
+        "SELECT DISTINCT coalesce(a.group_id, a.incident) FROM {s}.alerts a WHERE a.silence = $1 AND a.event IN ('resolved', 'retracted') \
+            AND NOT EXISTS (SELECT FROM {s}.open_incidents i WHERE i.group_id = coalesce(a.group_id, a.incident))"
     );
     all(&sql, &[silence.into()], |r| get(r, 1))
 }

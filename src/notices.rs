@@ -6,17 +6,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use pgrx::datum::datetime_support::ToIsoString;
-use serde_json::{json, Map, Value};
+use serde_json::{json, Value};
 
 use crate::ledger::{self, Alert, Announced, Recorded, Silence};
 use crate::monitor::Monitor;
 use crate::reconcile::cut;
-use crate::{calendar, maintenance, settings, store};
+use crate::{calendar, maintenance, payload, settings, store};
 
 /// Members that join a group are announced this often at most, microseconds.
 const JOIN_EVERY_US: i64 = 60_000_000;
-/// Bytes of an announcement: what NOTIFY takes is less than 8,000.
-const MOST_BYTES: usize = 7_900;
+/// Bytes of an announcement but for the members it names.
+const MOST_BYTES: usize = 5_000;
 
 /// An incident as an announcement names it.
 #[derive(Clone)]
@@ -175,7 +175,7 @@ fn announce_group(
     }
     let stands = Standing::of(members);
     for (n, notice) in decide(group, &stands, told, rows, now) {
-        let payload = payload(m, &rows[n], notice, members);
+        let payload = announcement(m, &rows[n], notice, members);
         rows[n].notice = Some((notice, payload));
     }
 }
@@ -359,7 +359,7 @@ fn say(
         });
     }
     if let Some(first) = rows.first_mut() {
-        let payload = payload(m, first, notice, members);
+        let payload = announcement(m, first, notice, members);
         first.notice = Some((notice, payload));
     }
     ledger::append_all(&m.name, &rows);
@@ -374,7 +374,7 @@ pub fn record_deed(monitor: &str, mut row: Alert) -> i64 {
             let silences = ledger::silences(calendar::now());
             let members = members_of(&m, &[row.group], &silences);
             let members = members.get(&row.group).map_or(&[][..], Vec::as_slice);
-            let payload = payload(&m, &row, "acknowledged", members);
+            let payload = announcement(&m, &row, "acknowledged", members);
             row.notice = Some(("acknowledged", payload));
         }
         "resolved" => announce(&m, std::slice::from_mut(&mut row)),
@@ -386,7 +386,7 @@ pub fn record_deed(monitor: &str, mut row: Alert) -> i64 {
 
 /// What is announced, for the group as a whole; always less than 8,000 bytes. `members` are all incidents of the
 /// group, the row's own among them.
-fn payload(m: &Monitor, row: &Alert, notice: &str, members: &[Member]) -> Value {
+fn announcement(m: &Monitor, row: &Alert, notice: &str, members: &[Member]) -> Value {
     let mut heard: Vec<&Member> = members
         .iter()
         .filter(|x| x.silence.is_none() || x.id == row.incident)
@@ -440,35 +440,21 @@ fn named(x: &Member) -> Value {
     })
 }
 
-/// Cuts an announcement to size, in bytes as they are sent: first what it is about, then as many members as there is
-/// room for.
-fn fit(mut out: Value, members: Vec<Value>) -> Value {
-    let size = |v: &Value| v.to_string().len();
-    if size(&out) > MOST_BYTES {
-        out["labels"] = Value::Object(Map::new());
-    }
-    let mut bytes = 1000;
-    // Escapes may make six bytes of one.
-    while size(&out) > MOST_BYTES && bytes > 8 {
-        bytes /= 2;
-        for field in ["reason", "note", "series", "monitor", "actor"] {
-            if let Some(text) = out[field].as_str() {
-                let short = cut(text, bytes).to_string();
-                out[field] = json!(short);
-            }
-        }
-    }
-    let all = members.len();
-    if all == 0 {
+/// Adds as many members as there is room for, in bytes as they are sent.
+fn fit(out: Value, members: Vec<Value>) -> Value {
+    let mut out = payload::fit_within(out, MOST_BYTES);
+    if members.is_empty() {
         return out;
     }
-    let room = MOST_BYTES.saturating_sub(size(&out) + 40);
-    let mut used = 0;
+    let all = members.len();
+    let mut room = payload::MOST - out.to_string().len().min(payload::MOST - 40) - 40;
     let kept: Vec<Value> = members
         .into_iter()
         .take_while(|v| {
-            used += size(v) + 1;
-            used <= room
+            let taken = v.to_string().len() + 1;
+            let fits = taken <= room;
+            room = room.saturating_sub(taken);
+            fits
         })
         .collect();
     let more = all - kept.len();

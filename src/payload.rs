@@ -3,16 +3,21 @@
 use serde_json::Value;
 
 /// NOTIFY takes fewer than 8,000 bytes.
-const MOST: usize = 7_999;
+pub const MOST: usize = 7_999;
 /// What a text may have of them before anything has to be cut harder, as it is written: escaped.
 const TEXT: usize = 1_000;
 
 /// A payload that NOTIFY takes, whatever it is made of: its texts are cut evenly until it fits. Lists inside it
 /// lose their last entries; an object inside it is left out as a whole, since half of its labels would name
 /// another series.
-pub fn fit(mut payload: Value) -> Value {
+pub fn fit(payload: Value) -> Value {
+    fit_within(payload, MOST)
+}
+
+/// The same for fewer bytes.
+pub fn fit_within(mut payload: Value, most: usize) -> Value {
     let mut bytes = TEXT;
-    while bytes > 0 && payload.to_string().len() > MOST {
+    while bytes > 0 && payload.to_string().len() > most {
         if let Value::Object(fields) = &mut payload {
             for v in fields.values_mut() {
                 shorten(v, bytes);

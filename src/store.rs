@@ -795,7 +795,7 @@ pub fn recover_open_incidents() {
     write(
         &format!(
             "INSERT INTO {s}.open_incidents (incident, monitor, group_id, acknowledged, flapping) \
-             SELECT o.id, o.monitor, o.group_id, false, l.event = 'flapping' FROM {s}.alerts o \
+             SELECT o.id, o.monitor, coalesce(o.group_id, o.id), false, l.event = 'flapping' FROM {s}.alerts o \
                JOIN LATERAL (SELECT x.event FROM {s}.alerts x WHERE x.incident = o.id \
                      AND x.event IN ('opened', 'reopened', 'flapping', 'resolved', 'retracted') ORDER BY x.id DESC LIMIT 1) l \
                  ON l.event NOT IN ('resolved', 'retracted') \

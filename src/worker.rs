@@ -276,6 +276,13 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
         pg_sys::GucContext::PGC_USERSET,
         pg_sys::GucSource::PGC_S_SESSION,
     );
+    // Its queries take milliseconds, however many rows the planner expects of them.
+    pg_sys::SetConfigOption(
+        c"jit".as_ptr(),
+        c"off".as_ptr(),
+        pg_sys::GucContext::PGC_USERSET,
+        pg_sys::GucSource::PGC_S_SESSION,
+    );
     let Some((extension, segment)) = find_extension() else {
         return;
     };

@@ -161,11 +161,11 @@ fn what_is_open_is_listed_at_once_among_a_million_alerts() {
     // 250,000 incidents: opened, escalated, progress, resolved; of the last 20 the end is missing.
     m.run(
         "INSERT INTO alerts (id, incident, group_id, event, monitor, series, severity, direction, time, score, last_seen_at, \
-                             buckets, peak_observed, peak_expected, peak_score, notice) \
+                             buckets, peak_observed, peak_expected, peak_score, notice, payload) \
          SELECT 4 * i + e.n, 4 * i + 1, 4 * (i - i % 2) + 1, e.event, 'elsewhere', 'denied', e.severity::verdict, 1, \
                 timestamptz '2024-01-01 00:00Z' + make_interval(mins => i), 90, \
                 timestamptz '2024-01-01 00:00Z' + make_interval(mins => i), 1, 40, 6, 99, \
-                CASE WHEN i % 2 = 0 AND e.event <> 'progress' THEN e.event END \
+                CASE WHEN i % 2 = 0 AND e.event <> 'progress' THEN e.event END, CASE WHEN i % 2 = 0 AND e.event <> 'progress' THEN '{}'::jsonb END \
            FROM generate_series(0, 249999) i, \
                 (VALUES (1, 'opened', 'warning'), (2, 'escalated', 'critical'), (3, 'progress', 'critical'), \
                         (4, 'resolved', 'critical')) AS e (n, event, severity) \
