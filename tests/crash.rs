@@ -16,6 +16,16 @@ struct Stream {
 
 impl Stream {
     fn start(cluster: &'static Cluster, database: &'static str, clock: Arc<AtomicI64>) -> Stream {
+        Self::paced(cluster, database, clock, Duration::ZERO)
+    }
+
+    /// With a pause after each transaction: a minute of data takes a third of it, and must not catch up with now.
+    fn paced(
+        cluster: &'static Cluster,
+        database: &'static str,
+        clock: Arc<AtomicI64>,
+        pause: Duration,
+    ) -> Stream {
         let stop = Arc::new(AtomicBool::new(false));
         let committed = Arc::new(AtomicI64::new(0));
         let clients = (0..3)
@@ -39,6 +49,7 @@ impl Stream {
                         match c.batch_execute(&sql) {
                             Ok(()) => {
                                 committed.fetch_add(2, Ordering::Relaxed);
+                                std::thread::sleep(pause);
                             }
                             Err(_) => client = None,
                         }
@@ -198,7 +209,7 @@ fn the_worker_killed_again_and_again() {
     m.run(&calm_sql(EPOCH, 0, 240));
     m.quiesce();
     let clock = Arc::new(AtomicI64::new(240));
-    let stream = Stream::start(cluster, "again", clock.clone());
+    let stream = Stream::paced(cluster, "again", clock.clone(), Duration::from_millis(5));
     // Over all lives of the server: a client with a cursor, and all that was notified.
     let (mut cursor, mut told) = (Cursor::default(), Vec::new());
     let (mut kills, mut stops) = (0, 0);
