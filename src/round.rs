@@ -133,6 +133,8 @@ pub struct Loaded {
     /// Buckets from here on were folded.
     pub from: i64,
     pub sealed: i64,
+    /// No incident that the load knows of can begin after this bucket.
+    pub reach: i64,
     /// States to be stored: (bucket, states by key).
     pub snapshots: Vec<store::Snapshot>,
     /// Snapshots from this bucket on are void.
@@ -276,6 +278,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
         wanted,
         from: base.saturating_add(1),
         sealed: fold.sealed,
+        reach: newest.max(fold.sealed),
         snapshots,
         void_from: if catching_up {
             NEVER
@@ -468,7 +471,7 @@ pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize 
     for s in &loaded.snapshots {
         store::store_snapshot(m, s);
     }
-    let added = reconcile::reconcile(
+    reconcile::reconcile(
         m,
         &loaded.wanted,
         &Scope {
@@ -476,13 +479,11 @@ pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize 
             horizon: quiet::horizon(m, place.cell, alert_horizon),
             retract_from: Some(m.calendar.start(loaded.from)),
             sealed_at: m.calendar.start(loaded.sealed),
+            reach: Some(m.calendar.start(loaded.reach)),
             provisional: false,
             current: true,
         },
-    );
-    let newest = place.cell.newest.load(Ordering::Acquire);
-    let reach = newest.max(place.cell.sealed_hint.load(Ordering::Acquire));
-    added + reconcile::retract_beyond(m, m.calendar.start(reach))
+    )
 }
 
 /// The rules of a monitor, and the version they are of: read first, and the rules by a snapshot taken after
@@ -823,6 +824,7 @@ pub fn record_changes(
             horizon: quiet::horizon(place.monitor, place.cell, alert_horizon),
             retract_from: Some(cal.start(sealed.saturating_sub(RING as i64))),
             sealed_at: cal.start(sealed),
+            reach: None,
             provisional: true,
             current: true,
         },

@@ -58,8 +58,7 @@ fn difference(m: &mut Monitored, monitor: &str) -> Vec<Vec<String>> {
              FROM backtest_monitor('{monitor}', '1899-01-01', timestamptz '{sealed}' + interval '1 minute')), \
          live AS ( \
            SELECT id, series, direction, opened_at, state IN ('open', 'acknowledged') AS open \
-             FROM incidents WHERE monitor = '{monitor}' AND state <> 'retracted' \
-              AND (opened_at <= '{sealed}' OR direction < 0)), \
+             FROM incidents WHERE monitor = '{monitor}' AND state <> 'retracted'), \
          same AS ( \
            SELECT b.series, b.direction, b.opened_at, l.id FROM backtest b JOIN live l \
                ON l.series = b.series AND l.direction = b.direction AND l.open = b.open \
@@ -69,7 +68,7 @@ fn difference(m: &mut Monitored, monitor: &str) -> Vec<Vec<String>> {
                                AND s.opened_at = b.opened_at) \
          UNION ALL \
          SELECT 'only recorded', series, direction, opened_at, open FROM live l \
-          WHERE NOT EXISTS (SELECT FROM same s WHERE s.id = l.id) \
+          WHERE NOT EXISTS (SELECT FROM same s WHERE s.id = l.id) AND (opened_at <= '{sealed}' OR direction < 0) \
          UNION ALL \
          SELECT 'recorded as several', series, direction, opened_at, NULL FROM same \
           GROUP BY 2, 3, 4 HAVING count(*) > 1 \
