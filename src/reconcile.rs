@@ -4,6 +4,7 @@
 use detector::{reason, reason_of_share, score, Alarm, Incident, ReasonInput, Verdict};
 use serde_json::{json, Map, Value};
 
+use crate::fault::{self, Boundary};
 use crate::fold::Fold;
 use crate::key;
 use crate::ledger::{self, Alert, Figures, Recorded};
@@ -200,6 +201,7 @@ pub fn signature(wanted: &[Wanted]) -> u64 {
 /// Brings `alerts` up to what is wanted. Gives how many state changes were recorded.
 /// Takes the append lock, so the caller must be inside a transaction that may write.
 pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
+    fault::at(Boundary::Reconcile);
     let start = |b: i64| m.calendar.start(b);
     let related = m.calendar.start(i64::from(m.reopen_within));
     let since = wanted

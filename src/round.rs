@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use detector::{Alarm, Ground, Lifecycle, Series};
 
 use crate::calendar::{self, DAY_US};
+use crate::fault::{self, Boundary};
 use crate::fold::{hear, Fold, Hearing};
 use crate::maintenance::{self, Stretch};
 use crate::monitor::{follows_clock, open_for, Frontier, Monitor, Rule};
@@ -159,6 +160,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
         finished: false,
     };
     let (rules, rules_version) = rules_of(place);
+    fault::at(Boundary::Load);
     let snapshot = ActiveSnapshot::latest();
     let seen = Seen::of_active_snapshot().filter(Seen::fits)?;
     let now = calendar::now();
@@ -611,6 +613,7 @@ impl Changes {
 /// Looks at the series that changed: what incidents they want, and from which sum on the worker is to be
 /// woken. Memory only. Gives None where the models are not exact.
 pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
+    fault::at(Boundary::Survey);
     let m = place.monitor;
     let mut changes = Changes::default();
     let newest = place.cell.newest.load(Ordering::Acquire);
