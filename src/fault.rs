@@ -1,7 +1,7 @@
 //! Errors: the one place that raises them with SQLSTATE, detail and hint, and the guard that keeps a
 //! fault of the monitor from ever becoming a fault of the statement it watches.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 
@@ -44,6 +44,57 @@ pub fn once(cause: &str, detail: String) {
             "The row is stored without a verdict. See monitor_health for the count of errors.",
         )
         .report(PgLogLevel::WARNING);
+    }
+}
+
+thread_local! {
+    /// A fault met where nothing may be reported.
+    static UNTOLD: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// Keeps a cause to be warned about by `tell`: after a commit record nothing may be reported.
+pub fn later(cause: &'static str) {
+    UNTOLD.set(Some(cause));
+}
+
+/// Warns about what could not be reported when it happened.
+pub fn tell() {
+    if let Some(cause) = UNTOLD.take() {
+        once(
+            cause,
+            "It happened at the end of an earlier transaction of this session, which is unharmed."
+                .into(),
+        );
+    }
+}
+
+/// Where the tests can have something go wrong, by `cloudwalk_monitor.fault_at`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Boundary {
+    Judge,
+    Record,
+    Truncate,
+    PreCommit,
+    Commit,
+    Abort,
+    Prepare,
+    SubCommit,
+    SubAbort,
+    Load,
+    Seal,
+    Survey,
+    Reconcile,
+    Read,
+}
+
+/// Panics where the setting says so.
+#[inline]
+pub fn at(boundary: Boundary) {
+    if crate::settings::faults_are_injected() {
+        assert!(
+            crate::settings::fault_at() != Some(format!("{boundary:?}").to_lowercase()),
+            "a fault was injected: {boundary:?}"
+        );
     }
 }
 

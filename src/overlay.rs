@@ -14,12 +14,13 @@ use detector::{Judgement, Limits, Sensitivity, Series, Verdict};
 use pgrx::{pg_guard, pg_sys};
 
 use crate::calendar::Calendar;
+use crate::fault::{self, Boundary};
 use crate::maintenance::{self, Stretch};
 use crate::monitor::Monitor;
 use crate::plan::Plan;
 use crate::shared::{self, Delta, Direction, PreparedWork, Seat, Segment, LIVE, NEVER, RING};
 use crate::unfolded::Noted;
-use crate::{calendar, fault, worker};
+use crate::{calendar, worker};
 
 /// Journal entries of one transaction; past that it only remembers from where the table must be folded.
 const MAX_JOURNAL: usize = 4096;
@@ -207,6 +208,8 @@ pub struct Overlay {
     xid: u32,
     /// The transaction restores rows of a dump.
     restores: bool,
+    /// Something of it was lost in a fault: once it commits, every monitor is folded again.
+    broken: bool,
 }
 
 thread_local! {
@@ -636,11 +639,17 @@ impl Overlay {
     }
 
     fn is_empty(&self) -> bool {
-        self.levels.is_empty()
+        self.levels.is_empty() && !self.broken
+    }
+
+    /// Notes that something the transaction does was lost in a fault.
+    pub fn has_lost(&mut self) {
+        self.broken = true;
     }
 
     fn clear(&mut self) {
-        if self.monitors.is_empty() && self.levels.is_empty() && !self.restores {
+        fault::at(Boundary::Abort);
+        if self.monitors.is_empty() && self.levels.is_empty() && !self.restores && !self.broken {
             return;
         }
         *self = Overlay::default();
@@ -648,6 +657,7 @@ impl Overlay {
 
     /// Everything that may allocate or wait, before the commit record is written.
     fn prepare_merge(&mut self, segment: Segment) {
+        fault::at(Boundary::PreCommit);
         self.ready.clear();
         self.ready_dirty.clear();
         self.ready_quiet.clear();
@@ -692,6 +702,7 @@ impl Overlay {
 
     /// After the commit record: adds to the shared store.
     fn merge(&mut self, segment: Segment) {
+        fault::at(Boundary::Commit);
         let now = calendar::now();
         let mut wake = false;
         for (seat, until) in &self.ready_quiet {
@@ -739,6 +750,7 @@ impl Overlay {
 
     /// A transaction is prepared: somebody else will commit it, so the worker has to watch for it.
     fn hand_over(&mut self, segment: Segment) {
+        fault::at(Boundary::Prepare);
         // SAFETY: reads the transaction state.
         let xid = unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner();
         let mut from: HashMap<u32, i64> = HashMap::new();
@@ -764,6 +776,7 @@ impl Overlay {
     }
 
     fn sub_committed(&mut self, nest: i32) {
+        fault::at(Boundary::SubCommit);
         while self.levels.last().is_some_and(|l| l.nest >= nest) {
             let mut top = self.levels.pop().expect("checked");
             match self.levels.last_mut() {
@@ -799,6 +812,7 @@ impl Overlay {
     }
 
     fn sub_aborted(&mut self, nest: i32) {
+        fault::at(Boundary::SubAbort);
         while self.levels.last().is_some_and(|l| l.nest >= nest) {
             let gone = self.levels.pop().expect("checked");
             self.entries -= gone.deltas.len();
@@ -862,28 +876,48 @@ pub fn register_callbacks() {
     }
 }
 
-/// A fault here must never reach the transaction: it is counted and the table is folded again.
-fn shielded(segment: Option<Segment>, f: impl FnOnce()) {
-    if fault::pure(f).is_err() {
+/// A fault here must never reach the transaction: it is counted, and gives false.
+fn shielded(segment: Option<Segment>, cause: &'static str, f: impl FnOnce()) -> bool {
+    let done = fault::pure(f).is_ok();
+    if !done {
         if let Some(s) = segment {
             s.header().stats.errors.fetch_add(1, Ordering::Relaxed);
-            for (_, cell) in s.cells() {
-                cell.mark_dirty(i64::MIN);
-            }
         }
+        fault::later(cause);
     }
+    done
 }
 
 /// Hands what a transaction added to the shared store, in one of the steps of its end.
-fn at_end(segment: Option<Segment>, step: fn(&mut Overlay, Segment)) {
-    let Some(s) = segment else { return };
-    shielded(segment, || {
+fn at_end(segment: Option<Segment>, cause: &'static str, step: fn(&mut Overlay, Segment)) -> bool {
+    let Some(s) = segment else { return true };
+    shielded(segment, cause, || {
         with(|o| {
             if !o.is_empty() {
                 step(o, s)
             }
         })
-    });
+    })
+}
+
+/// Has every monitor folded again: what was committed is in the tables.
+fn fold_all_again(segment: Option<Segment>) {
+    if let Some(s) = segment {
+        for (_, cell) in s.cells() {
+            cell.mark_dirty(i64::MIN);
+        }
+        worker::wake(s);
+    }
+}
+
+/// Forgets the transaction, whatever its overlay is like.
+fn forget(segment: Option<Segment>) {
+    if !shielded(segment, "a transaction's end", || with(Overlay::clear)) {
+        OVERLAY.with(|o| match o.try_borrow_mut() {
+            Ok(mut overlay) => *overlay = Overlay::default(),
+            Err(_) => fold_all_again(segment),
+        });
+    }
 }
 
 #[pg_guard]
@@ -894,15 +928,38 @@ unsafe extern "C-unwind" fn on_transaction(
     use pg_sys::XactEvent::*;
     let segment = shared::attached();
     match event {
-        XACT_EVENT_PRE_COMMIT => at_end(segment, Overlay::prepare_merge),
-        XACT_EVENT_COMMIT => {
-            at_end(segment, Overlay::merge);
-            shielded(segment, || with(Overlay::clear));
+        XACT_EVENT_PRE_COMMIT => {
+            if !at_end(segment, "before a commit", Overlay::prepare_merge) {
+                with(Overlay::has_lost);
+                // Here it can still be told, and in strict mode still be an error.
+                fault::tell();
+            }
         }
-        XACT_EVENT_PRE_PREPARE => at_end(segment, Overlay::hand_over),
-        XACT_EVENT_PREPARE | XACT_EVENT_ABORT => {
-            at_end(segment, |o, s| o.undo_loads(s));
-            shielded(segment, || with(Overlay::clear));
+        XACT_EVENT_COMMIT => {
+            let lost = with(|o| o.broken);
+            if !at_end(segment, "after a commit", Overlay::merge) || lost {
+                fold_all_again(segment);
+            }
+            forget(segment);
+        }
+        XACT_EVENT_PRE_PREPARE => {
+            if !at_end(segment, "before PREPARE TRANSACTION", Overlay::hand_over) {
+                with(Overlay::has_lost);
+                fault::tell();
+            }
+        }
+        XACT_EVENT_PREPARE => {
+            // A load that it did is not recorded before somebody commits it.
+            at_end(segment, "after PREPARE TRANSACTION", |o, s| o.undo_loads(s));
+            if let (true, Some(s)) = (with(|o| o.broken), segment) {
+                s.lose_prepared();
+                worker::wake(s);
+            }
+            forget(segment);
+        }
+        XACT_EVENT_ABORT => {
+            at_end(segment, "after a rollback", |o, s| o.undo_loads(s));
+            forget(segment);
         }
         _ => {}
     }
@@ -919,8 +976,16 @@ unsafe extern "C-unwind" fn on_subtransaction(
     let segment = shared::attached();
     let nest = nest_level();
     match event {
-        SUBXACT_EVENT_COMMIT_SUB => shielded(segment, || with(|o| o.sub_committed(nest))),
-        SUBXACT_EVENT_ABORT_SUB => shielded(segment, || with(|o| o.sub_aborted(nest))),
+        SUBXACT_EVENT_COMMIT_SUB => {
+            if !shielded(segment, "a savepoint", || with(|o| o.sub_committed(nest))) {
+                with(Overlay::has_lost);
+            }
+        }
+        SUBXACT_EVENT_ABORT_SUB => {
+            if !shielded(segment, "a savepoint", || with(|o| o.sub_aborted(nest))) {
+                with(Overlay::has_lost);
+            }
+        }
         _ => {}
     }
 }

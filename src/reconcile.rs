@@ -4,6 +4,7 @@
 use detector::{reason, reason_of_share, score, Alarm, Incident, ReasonInput, Verdict};
 use serde_json::{json, Map, Value};
 
+use crate::fault::{self, Boundary};
 use crate::fold::Fold;
 use crate::key;
 use crate::ledger::{self, Alert, Figures, Recorded};
@@ -71,6 +72,8 @@ pub struct Scope {
     pub retract_from: Option<i64>,
     /// The last sealed bucket's start: where an incident that nobody wants any more is resolved.
     pub sealed_at: i64,
+    /// The newest bucket with a row: what is recorded of later ones has lost its rows. None: not known.
+    pub reach: Option<i64>,
     /// Whether what is too high in unsealed buckets is among the wanted.
     pub provisional: bool,
     /// Whether wanted incidents are the latest state, so that recorded ones may be closed by them.
@@ -198,6 +201,7 @@ pub fn signature(wanted: &[Wanted]) -> u64 {
 /// Brings `alerts` up to what is wanted. Gives how many state changes were recorded.
 /// Takes the append lock, so the caller must be inside a transaction that may write.
 pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
+    fault::at(Boundary::Reconcile);
     let start = |b: i64| m.calendar.start(b);
     let related = m.calendar.start(i64::from(m.reopen_within));
     let since = wanted
@@ -244,7 +248,8 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
             if taken || r.state == "retracted" || !speaks_for(r) {
                 continue;
             }
-            if r.opened_at > scope.sealed_at && !(scope.provisional && r.direction > 0) {
+            let gone = scope.reach.is_some_and(|newest| r.opened_at > newest);
+            if r.opened_at > scope.sealed_at && !gone && !(scope.provisional && r.direction > 0) {
                 // Of unsealed buckets this scope knows nothing.
                 continue;
             }
@@ -259,19 +264,6 @@ pub fn reconcile(m: &Monitor, wanted: &[Wanted], scope: &Scope) -> usize {
     notices::announce(m, &mut rows);
     ledger::append_all(&m.name, &rows);
     rows.iter().filter(|a| a.event != "progress").count()
-}
-
-/// Retracts recorded incidents that opened after the newest row there is: the rows behind them are gone. Gives how many.
-pub fn retract_beyond(m: &Monitor, newest: i64) -> usize {
-    ledger::append_lock();
-    let mut rows: Vec<Alert> = ledger::recorded(&m.name, newest)
-        .iter()
-        .filter(|r| r.opened_at > newest && r.state != "retracted")
-        .map(|r| close(r, "retracted", newest))
-        .collect();
-    notices::announce(m, &mut rows);
-    ledger::append_all(&m.name, &rows);
-    rows.len()
 }
 
 /// Incidents that came together, in order of opening.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use detector::{Alarm, Ground, Lifecycle, Series};
 
 use crate::calendar::{self, DAY_US};
+use crate::fault::{self, Boundary};
 use crate::fold::{hear, Fold, Hearing};
 use crate::maintenance::{self, Stretch};
 use crate::monitor::{follows_clock, open_for, Frontier, Monitor, Rule};
@@ -133,6 +134,8 @@ pub struct Loaded {
     /// Buckets from here on were folded.
     pub from: i64,
     pub sealed: i64,
+    /// No incident that the load knows of can begin after this bucket.
+    pub reach: i64,
     /// States to be stored: (bucket, states by key).
     pub snapshots: Vec<store::Snapshot>,
     /// Snapshots from this bucket on are void.
@@ -157,6 +160,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
         finished: false,
     };
     let (rules, rules_version) = rules_of(place);
+    fault::at(Boundary::Load);
     let snapshot = ActiveSnapshot::latest();
     let seen = Seen::of_active_snapshot().filter(Seen::fits)?;
     let now = calendar::now();
@@ -276,6 +280,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
         wanted,
         from: base.saturating_add(1),
         sealed: fold.sealed,
+        reach: newest.max(fold.sealed),
         snapshots,
         void_from: if catching_up {
             NEVER
@@ -468,7 +473,7 @@ pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize 
     for s in &loaded.snapshots {
         store::store_snapshot(m, s);
     }
-    let added = reconcile::reconcile(
+    reconcile::reconcile(
         m,
         &loaded.wanted,
         &Scope {
@@ -476,13 +481,11 @@ pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize 
             horizon: quiet::horizon(m, place.cell, alert_horizon),
             retract_from: Some(m.calendar.start(loaded.from)),
             sealed_at: m.calendar.start(loaded.sealed),
+            reach: Some(m.calendar.start(loaded.reach)),
             provisional: false,
             current: true,
         },
-    );
-    let newest = place.cell.newest.load(Ordering::Acquire);
-    let reach = newest.max(place.cell.sealed_hint.load(Ordering::Acquire));
-    added + reconcile::retract_beyond(m, m.calendar.start(reach))
+    )
 }
 
 /// The rules of a monitor, and the version they are of: read first, and the rules by a snapshot taken after
@@ -610,6 +613,7 @@ impl Changes {
 /// Looks at the series that changed: what incidents they want, and from which sum on the worker is to be
 /// woken. Memory only. Gives None where the models are not exact.
 pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
+    fault::at(Boundary::Survey);
     let m = place.monitor;
     let mut changes = Changes::default();
     let newest = place.cell.newest.load(Ordering::Acquire);
@@ -826,6 +830,7 @@ pub fn record_changes(
             horizon: quiet::horizon(place.monitor, place.cell, alert_horizon),
             retract_from: Some(cal.start(sealed.saturating_sub(RING as i64))),
             sealed_at: cal.start(sealed),
+            reach: None,
             provisional: true,
             current: true,
         },

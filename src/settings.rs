@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{c_char, c_void, CStr, CString};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::calendar::{self, DAY_US, MINUTE_US};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
@@ -20,6 +21,9 @@ pub enum Delivery {
 
 static ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
 static STRICT: GucSetting<bool> = GucSetting::<bool>::new(false);
+static FAULT_AT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+/// Whether `fault_at` is set: asked for every row.
+static INJECTED: AtomicBool = AtomicBool::new(false);
 static CHANNEL: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"cloudwalk_alerts"));
 static DELIVERY: GucSetting<Delivery> = GucSetting::<Delivery>::new(Delivery::notify);
@@ -197,6 +201,20 @@ pub fn define() {
         GucContext::Sighup,
         GucFlags::default(),
     );
+    // SAFETY: the hook only sets a flag of this process.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"cloudwalk_monitor.fault_at",
+            c"Has monitoring fail at a boundary, for tests of what that does to statements: nothing.",
+            c"judge, record, truncate, precommit, commit, abort, prepare, subcommit, subabort, load, seal, survey, reconcile or read.",
+            &FAULT_AT,
+            GucContext::Suset,
+            GucFlags::NO_SHOW_ALL,
+            None,
+            Some(note_fault),
+            None,
+        );
+    }
     for i in &INTERVALS {
         // SAFETY: the hook is guarded by #[pg_guard] and keeps to the contract of a check hook.
         unsafe {
@@ -222,6 +240,11 @@ pub fn define() {
         #[cfg(not(feature = "pg14"))]
         pg_sys::MarkGUCPrefixReserved(c"cloudwalk_monitor".as_ptr());
     }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn note_fault(value: *const c_char, _extra: *mut c_void) {
+    INJECTED.store(!value.is_null() && *value != 0, Ordering::Relaxed);
 }
 
 /// Refuses text that is not an interval of zero or more, where a transaction allows to ask the server.
@@ -348,6 +371,15 @@ pub fn reopen_window() -> i64 {
 /// `remind_every`, microseconds; 0: never.
 pub fn remind_every() -> i64 {
     interval(7)
+}
+/// Whether a fault is to be injected somewhere.
+#[inline]
+pub fn faults_are_injected() -> bool {
+    INJECTED.load(Ordering::Relaxed)
+}
+/// `fault_at`.
+pub fn fault_at() -> Option<String> {
+    FAULT_AT.get().map(|t| t.to_string_lossy().into_owned())
 }
 /// `enabled`.
 pub fn enabled() -> bool {

@@ -9,7 +9,7 @@ use detector::Verdict;
 use pgrx::{pg_guard, pg_sys};
 
 use crate::calendar;
-use crate::fault;
+use crate::fault::{self, Boundary};
 use crate::overlay::{self, Opinion, Overlay, Reading};
 use crate::plan::{self, Plan};
 use crate::quiet;
@@ -70,6 +70,7 @@ unsafe fn segment(fcinfo: pg_sys::FunctionCallInfo) -> Option<Segment> {
         return None;
     }
     let segment = shared::attach(extension)?;
+    fault::tell();
     worker::ensure(segment);
     Some(segment)
 }
@@ -148,6 +149,7 @@ fn judge(segment: Segment, plan: &Rc<Plan>, key: &[u8], row: plan::Row) -> Opini
         complete: plan.calendar.start(bucket + 1) <= now && row.count != 1,
     };
     let judged = fault::pure(|| {
+        fault::at(Boundary::Judge);
         worker::help_sealing(segment, plan, bucket);
         overlay::with(|o| o.judge(segment, plan, key, reading))
     });
@@ -236,6 +238,7 @@ pub unsafe extern "C-unwind" fn record_row_wrapper(
             None => Ok(()),
         });
         if let Err(detail) = written {
+            overlay::with(Overlay::has_lost);
             fault_in(segment, "a row could not be recorded", detail);
         }
     };
@@ -269,6 +272,7 @@ fn record(
     sign: i64,
     correction: bool,
 ) -> Option<i64> {
+    fault::at(Boundary::Record);
     let Some(bucket) = judged_bucket(segment, plan, row.time) else {
         if let Some(s) = segment.filter(|_| sign > 0) {
             s.header().stats.rejected.fetch_add(1, Ordering::Relaxed);
@@ -347,14 +351,24 @@ pub unsafe extern "C-unwind" fn record_truncate_wrapper(
     let segment = segment(fcinfo);
     match plan::of_trigger(data) {
         Ok(plan) => {
-            let noted = overlay::with(|o| {
-                o.mark_dirty(segment, &plan, i64::MIN);
-                o.note_unfolded(segment, &plan, i64::MIN)
+            let noted = fault::pure(|| {
+                fault::at(Boundary::Truncate);
+                overlay::with(|o| {
+                    o.mark_dirty(segment, &plan, i64::MIN);
+                    o.note_unfolded(segment, &plan, i64::MIN)
+                })
             });
-            if noted {
-                if let Err(detail) = write_unfolded(fcinfo, &plan, i64::MIN) {
-                    fault_in(segment, "a TRUNCATE could not be recorded", detail);
+            let written = noted.and_then(|needed| {
+                let write = || write_unfolded(fcinfo, &plan, i64::MIN);
+                if needed {
+                    write()
+                } else {
+                    Ok(())
                 }
+            });
+            if let Err(detail) = written {
+                overlay::with(Overlay::has_lost);
+                fault_in(segment, "a TRUNCATE could not be recorded", detail);
             }
         }
         Err(detail) => fault_in(segment, "the table cannot be read", detail),

@@ -406,7 +406,7 @@ enum Outcome {
 fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome {
     let now = calendar::now();
     let version = segment.header().rules_version.load(Ordering::Acquire);
-    let prepared = !segment.prepared_list().is_empty();
+    let prepared = segment.waits_for_prepared();
     let unknown = segment.cells().any(|(_, c)| {
         !known
             .monitors
@@ -648,7 +648,13 @@ fn one(place: &Place, rules: &[Rule], rules_version: u64) -> Option<bool> {
         round::apply_rules(place, rules, rules_version);
     }
     place.seal(calendar::now());
-    if let Some(changes) = round::survey(place, rules) {
+    let Ok(surveyed) = fault::pure(|| round::survey(place, rules)) else {
+        for (_, slot) in place.segment.slots_of(place.cell) {
+            slot.changed.store(1, Ordering::Release);
+        }
+        return None;
+    };
+    if let Some(changes) = surveyed {
         if changes.is_empty() {
             changes.settle(place);
         } else {

@@ -8,7 +8,7 @@ use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 
 use super::refuse_null;
-use crate::fault::raise;
+use crate::fault::{self, raise, Boundary};
 use crate::fold::{Fold, FoldRatio, Shown, Subject};
 use crate::monitor::{follows_clock, total_direction, Monitor, Rule};
 use crate::overlay::opinion;
@@ -264,6 +264,7 @@ pub(super) fn fold_stretch<'a>(
     s: &Stretch,
     show: &mut dyn FnMut(Shown),
 ) -> Fold<'a> {
+    fault::at(Boundary::Read);
     let cal = &m.calendar;
     let mut fold = Fold::new(m, rules, windows);
     round::resume_stored(m, &mut fold, s.from.saturating_sub(1));

@@ -116,6 +116,7 @@ fn read_series(
                     horizon: alert_horizon(&m, now),
                     retract_from: None,
                     sealed_at: cal.start(fold.sealed),
+                    reach: None,
                     provisional: false,
                     current: false,
                 },

@@ -218,6 +218,14 @@ impl Segment {
         }
     }
 
+    /// Has the worker ask the server for all prepared transactions, since one could not be noted.
+    pub fn lose_prepared(&self) {
+        let h = self.header();
+        let _held = hold(&h.queue_lock, true);
+        // SAFETY: the queue lock is held exclusively.
+        unsafe { (*h.waiting.get()).prepared_lost = 1 };
+    }
+
     /// Whether a prepared transaction found no room; asking clears it.
     pub fn take_prepared_lost(&self) -> bool {
         let h = self.header();
@@ -225,6 +233,15 @@ impl Segment {
         // SAFETY: the queue lock is held exclusively.
         let w = unsafe { &mut *h.waiting.get() };
         std::mem::take(&mut w.prepared_lost) != 0
+    }
+
+    /// Whether some prepared transaction is waited for, one that found no room included.
+    pub fn waits_for_prepared(&self) -> bool {
+        let h = self.header();
+        let _held = hold(&h.queue_lock, false);
+        // SAFETY: the queue lock is held.
+        let w = unsafe { &*h.waiting.get() };
+        w.prepared_len > 0 || w.prepared_lost != 0
     }
 
     /// Prepared transactions that are waited for.

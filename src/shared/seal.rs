@@ -7,6 +7,7 @@ use detector::Part;
 use super::layout::*;
 use super::segment::{Segment, Writing};
 use crate::calendar::Calendar;
+use crate::fault::{self, Boundary};
 use crate::fold::{read_bucket, Hearing};
 use crate::{maintenance, ratio};
 
@@ -15,8 +16,19 @@ impl Segment {
     /// Stops where the models are not exact: then the worker refolds first.
     pub fn seal(&self, seat: Seat, calendar: &Calendar, target: i64, most: usize) -> usize {
         let mut done = 0;
-        while done < most && self.seal_one(seat, calendar, target) {
-            done += 1;
+        while done < most {
+            match fault::pure(|| self.seal_one(seat, calendar, target)) {
+                Ok(true) => done += 1,
+                Ok(false) => break,
+                Err(_) => {
+                    // Half of a bucket may be folded.
+                    let h = self.header();
+                    h.stats.errors.fetch_add(1, Ordering::Relaxed);
+                    h.cells[seat.cell as usize].mark_dirty(i64::MIN);
+                    fault::later("sealing");
+                    break;
+                }
+            }
         }
         done
     }
@@ -68,6 +80,7 @@ impl Segment {
         if !self.ratios_are_known(cell, &mut w) {
             return false;
         }
+        fault::at(Boundary::Seal);
         let i = place(bucket);
         let pace = calendar.pace();
         let at = calendar.moment(bucket);
