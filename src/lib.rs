@@ -10,6 +10,7 @@ mod calendar;
 mod delivery;
 mod fault;
 mod fold;
+mod hash;
 mod key;
 mod ledger;
 mod maintenance;
@@ -27,6 +28,7 @@ mod shared;
 mod store;
 mod trigger;
 mod unfolded;
+mod unguarded;
 mod upkeep;
 mod worker;
 

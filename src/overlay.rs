@@ -14,12 +14,13 @@ use detector::{Judgement, Limits, Series, Verdict};
 use pgrx::{pg_guard, pg_sys};
 
 use crate::calendar::Calendar;
+use crate::hash::QuickMap;
 use crate::maintenance::{self, Stretch};
 use crate::monitor::Monitor;
 use crate::plan::Plan;
 use crate::shared::{self, Delta, Direction, PreparedWork, Seat, Segment, LIVE, NEVER, RING};
 use crate::unfolded::Noted;
-use crate::{calendar, fault, worker};
+use crate::{calendar, fault, unguarded, worker};
 
 /// Journal entries of one transaction; past that it only remembers from where the table must be folded.
 const MAX_JOURNAL: usize = 4096;
@@ -152,14 +153,14 @@ struct TouchedMonitor {
 #[derive(Default)]
 struct Level {
     nest: i32,
-    deltas: HashMap<(u32, i64), (i64, i32)>,
-    dirty: HashMap<u32, i64>,
+    deltas: QuickMap<(u32, i64), (i64, i32)>,
+    dirty: QuickMap<u32, i64>,
     spilled: bool,
     rules: bool,
     /// What was written to `unfolded`.
     noted: Noted,
     /// Newest bucket per monitor whose rows come from a dump.
-    quiet: HashMap<u32, i64>,
+    quiet: QuickMap<u32, i64>,
 }
 
 impl Level {
@@ -183,10 +184,10 @@ impl Level {
 pub struct Overlay {
     monitors: Vec<TouchedMonitor>,
     series: Vec<TouchedSeries>,
-    index: HashMap<Vec<u8>, Vec<u32>>,
+    index: QuickMap<Vec<u8>, Vec<u32>>,
     levels: Vec<Level>,
     /// Rows that the statement at hand has judged, not yet recorded: sums and rows.
-    pending: HashMap<(u32, i64), (i64, i32)>,
+    pending: QuickMap<(u32, i64), (i64, i32)>,
     pending_command: u32,
     entries: usize,
     ready: Vec<Delta>,
@@ -205,11 +206,6 @@ thread_local! {
 /// Runs with the overlay of the transaction. Nothing inside may raise a PostgreSQL error.
 pub fn with<T>(f: impl FnOnce(&mut Overlay) -> T) -> T {
     OVERLAY.with_borrow_mut(f)
-}
-
-fn nest_level() -> i32 {
-    // SAFETY: reads a number of the transaction state.
-    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
 }
 
 impl Overlay {
@@ -261,7 +257,7 @@ impl Overlay {
     }
 
     fn level(&mut self) -> &mut Level {
-        let nest = nest_level();
+        let nest = unguarded::nest_level();
         if self.levels.last().is_none_or(|l| l.nest < nest) {
             self.levels.push(Level {
                 nest,
@@ -296,8 +292,7 @@ impl Overlay {
             return Opinion::LEARNING;
         };
         let s = self.series(m, key);
-        // SAFETY: reads the command counter.
-        let command = unsafe { pg_sys::GetCurrentCommandId(false) };
+        let command = unguarded::command();
         if self.pending_command != command {
             self.pending.clear();
             self.pending_command = command;
@@ -858,7 +853,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
 ) {
     use pg_sys::SubXactEvent::*;
     let segment = shared::attached();
-    let nest = nest_level();
+    let nest = unguarded::nest_level();
     match event {
         SUBXACT_EVENT_COMMIT_SUB => shielded(segment, || with(|o| o.sub_committed(nest))),
         SUBXACT_EVENT_ABORT_SUB => shielded(segment, || with(|o| o.sub_aborted(nest))),
