@@ -11,6 +11,7 @@ mod delivery;
 mod fault;
 mod fold;
 mod hash;
+mod kept;
 mod key;
 mod ledger;
 mod maintenance;
