@@ -10,6 +10,8 @@ mod calendar;
 mod delivery;
 mod fault;
 mod fold;
+mod hash;
+mod kept;
 mod key;
 mod ledger;
 mod maintenance;
@@ -28,6 +30,7 @@ mod shared;
 mod store;
 mod trigger;
 mod unfolded;
+mod unguarded;
 mod upkeep;
 mod worker;
 

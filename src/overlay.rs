@@ -15,12 +15,14 @@ use pgrx::{pg_guard, pg_sys};
 
 use crate::calendar::Calendar;
 use crate::fault::{self, Boundary};
+use crate::hash::QuickMap;
+use crate::kept::Kept;
 use crate::maintenance::{self, Stretch};
 use crate::monitor::Monitor;
 use crate::plan::Plan;
 use crate::shared::{self, Delta, Direction, PreparedWork, Seat, Segment, LIVE, NEVER, RING};
 use crate::unfolded::Noted;
-use crate::{calendar, worker};
+use crate::{calendar, unguarded, worker};
 
 /// Journal entries of one transaction; past that it only remembers from where the table must be folded.
 const MAX_JOURNAL: usize = 4096;
@@ -117,6 +119,12 @@ pub struct Peek {
 /// A series as the transaction sees it.
 struct Private {
     command: u32,
+    /// Where the series is in the shared store.
+    slot: Option<u32>,
+    /// The models it was made of.
+    epoch: u64,
+    /// Made of the shared store alone: nothing of the transaction is in the state, only in `own`.
+    shared: bool,
     /// The bucket the state has been advanced to and not yet learned.
     bucket: i64,
     state: Series,
@@ -129,6 +137,8 @@ struct Private {
     sealed: i64,
     ring: [i64; RING],
     ring_present: u32,
+    /// What all series of the monitor held.
+    totals: [i64; RING],
     /// Maintenance that is known.
     windows: Vec<Stretch>,
     /// Lies past the ring: nothing shared can be read for it any more.
@@ -138,7 +148,8 @@ struct Private {
 struct TouchedSeries {
     monitor: u32,
     key: Vec<u8>,
-    slot: Option<u32>,
+    /// Its slot, as long as the monitor has this seat.
+    slot: Option<(Seat, u32)>,
     private: Option<Box<Private>>,
     /// A row of it was judged already.
     seen: bool,
@@ -155,8 +166,8 @@ struct TouchedMonitor {
 #[derive(Default)]
 struct Level {
     nest: i32,
-    deltas: HashMap<(u32, i64), (i64, i32)>,
-    dirty: HashMap<u32, i64>,
+    deltas: QuickMap<(u32, i64), (i64, i32)>,
+    dirty: QuickMap<u32, i64>,
     spilled: bool,
     rules: bool,
     /// Earliest bucket per monitor of rows that are not judged yet, since they are dated ahead.
@@ -164,7 +175,7 @@ struct Level {
     /// What was written to `unfolded`.
     noted: Noted,
     /// Newest bucket per monitor whose rows come from a dump.
-    quiet: HashMap<u32, i64>,
+    quiet: QuickMap<u32, i64>,
     /// Monitors by their ids that were loaded here, and from where: what the load found is recorded with this.
     loaded: Vec<(i32, i64)>,
 }
@@ -194,10 +205,10 @@ impl Level {
 pub struct Overlay {
     monitors: Vec<TouchedMonitor>,
     series: Vec<TouchedSeries>,
-    index: HashMap<Vec<u8>, Vec<u32>>,
+    index: QuickMap<Vec<u8>, Vec<u32>>,
     levels: Vec<Level>,
     /// Rows that the statement at hand has judged, not yet recorded: sums and rows.
-    pending: HashMap<(u32, i64), (i64, i32)>,
+    pending: QuickMap<(u32, i64), (i64, i32)>,
     pending_command: u32,
     entries: usize,
     ready: Vec<Delta>,
@@ -210,6 +221,8 @@ pub struct Overlay {
     restores: bool,
     /// Something of it was lost in a fault: once it commits, every monitor is folded again.
     broken: bool,
+    /// Copies of former transactions.
+    kept: Kept<Private>,
 }
 
 thread_local! {
@@ -219,11 +232,6 @@ thread_local! {
 /// Runs with the overlay of the transaction. Nothing inside may raise a PostgreSQL error.
 pub fn with<T>(f: impl FnOnce(&mut Overlay) -> T) -> T {
     OVERLAY.with_borrow_mut(f)
-}
-
-fn nest_level() -> i32 {
-    // SAFETY: reads a number of the transaction state.
-    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
 }
 
 impl Overlay {
@@ -275,7 +283,7 @@ impl Overlay {
     }
 
     fn level(&mut self) -> &mut Level {
-        let nest = nest_level();
+        let nest = unguarded::nest_level();
         if self.levels.last().is_none_or(|l| l.nest < nest) {
             self.levels.push(Level {
                 nest,
@@ -310,8 +318,7 @@ impl Overlay {
             return Opinion::LEARNING;
         };
         let s = self.series(m, key);
-        // SAFETY: reads the command counter.
-        let command = unsafe { pg_sys::GetCurrentCommandId(false) };
+        let command = unguarded::command();
         if self.pending_command != command {
             self.pending.clear();
             self.pending_command = command;
@@ -349,6 +356,7 @@ impl Overlay {
             let e = self.pending.entry((s, r.bucket)).or_default();
             *e = (e.0.wrapping_add(r.count), e.1 + 1);
         }
+        self.series[s as usize].slot = p.slot.map(|n| (seat, n));
         p.command = command;
         p.own = p.own.wrapping_add(r.count);
         let sum = p.committed.wrapping_add(p.own).max(0);
@@ -403,6 +411,7 @@ impl Overlay {
         if p.bucket == bucket {
             return p;
         }
+        p.shared = false;
         let m = &self.monitors[monitor as usize];
         let cal = &m.plan.calendar;
         let pace = cal.pace();
@@ -440,7 +449,7 @@ impl Overlay {
     /// Copies a series from the shared store and folds what is not sealed yet. None: it cannot be judged,
     /// since its models are being loaded or the row is older than what is sealed.
     fn rebuild(
-        &self,
+        &mut self,
         segment: Segment,
         seat: Seat,
         who: &Who,
@@ -449,11 +458,17 @@ impl Overlay {
         let cell = &segment.header().cells[seat.cell as usize];
         let cal = who.calendar;
         let pace = cal.pace();
+        let nothing_own =
+            self.pending.is_empty() && self.levels.iter().all(|l| l.deltas.is_empty());
+        let kept = nothing_own.then(|| self.kept.take(seat, who.key)).flatten();
         let own = |b: i64| who.series.map_or((0, 0), |s| self.own(s, b));
         let own_of_monitor = |b: i64| who.monitor.map_or((0, 0), |m| self.own_of_monitor(m, b));
         let touched = who.series.map(|s| &self.series[s as usize]);
         let slot = touched
             .and_then(|t| t.slot)
+            .filter(|(of, _)| *of == seat)
+            .map(|(_, n)| n)
+            .or_else(|| kept.as_ref()?.slot)
             .or_else(|| segment.find_slot(seat.cell, who.key));
         let held = segment.read(cell);
         if cell.state.load(Ordering::Acquire) != LIVE || !segment.holds(seat) {
@@ -466,7 +481,6 @@ impl Overlay {
         if bucket <= sealed || blind || maintenance::end_of(windows, bucket).is_some() {
             return None;
         }
-        let windows = windows.to_vec();
         let last_in_ring = sealed.saturating_add(RING as i64);
         let in_ring = sealed != i64::MIN && bucket <= last_in_ring;
         if !in_ring && touched.is_some_and(|t| t.seen) {
@@ -478,8 +492,9 @@ impl Overlay {
             crate::monitor::default_direction(who.id, who.key),
         );
         let mut sensitivity = Sensitivity::BUILT_IN;
-        let mut state = model.ground.blank;
+        let mut state = &model.ground.blank;
         let mut ring = [0i64; RING];
+        let mut totals = [0i64; RING];
         let mut ring_present = 0u32;
         if let Some(n) = slot {
             let mine = held.slot(n);
@@ -487,7 +502,7 @@ impl Overlay {
             direction = Direction::from_u8(mine.direction);
             sensitivity = mine.terms.sensitivity;
             if mine.born != NEVER {
-                state = mine.series;
+                state = &mine.series;
             }
             for (r, sum) in ring.iter_mut().zip(&segment.slot(n).sums) {
                 *r = sum.load(Ordering::Acquire);
@@ -496,7 +511,32 @@ impl Overlay {
         for (i, rows) in cell.rows.iter().enumerate() {
             ring_present |= u32::from(rows.load(Ordering::Acquire) > 0) << i;
         }
+        for (t, sum) in totals.iter_mut().zip(&cell.sums) {
+            *t = sum.load(Ordering::Acquire);
+        }
         let place = |b: i64| b.rem_euclid(RING as i64) as usize;
+        if let Some(mut p) = kept {
+            let same = |b: i64| {
+                let i = place(b);
+                p.ring[i] == ring[i]
+                    && p.totals[i] == totals[i]
+                    && p.ring_present >> i & 1 == ring_present >> i & 1
+            };
+            // Where the seat and the epoch are the same, so are the models, the rules and what is sealed.
+            if in_ring
+                && (p.epoch, p.bucket, p.slot) == (model.epoch, bucket, slot)
+                && (sealed + 1..bucket).all(same)
+            {
+                p.committed = ring[place(bucket)];
+                p.own = 0;
+                p.last = None;
+                (p.ring, p.totals, p.ring_present) = (ring, totals, ring_present);
+                return Some(p);
+            }
+        }
+        let epoch = model.epoch;
+        let windows = windows.to_vec();
+        let mut state = *state;
         if sealed != i64::MIN {
             let here = |b: i64| ring_present >> place(b) & 1 != 0 || own_of_monitor(b).1 > 0;
             let end = (bucket - 1).min(last_in_ring);
@@ -517,9 +557,7 @@ impl Overlay {
                         state.step(x, at, pace);
                     }
                     Some(g) => {
-                        let sum = cell.sums[place(b)]
-                            .load(Ordering::Acquire)
-                            .wrapping_add(own_of_monitor(b).0);
+                        let sum = totals[place(b)].wrapping_add(own_of_monitor(b).0);
                         let sealing = g.seal(at, here(b), sum.max(0) as f64, pace);
                         if sealing.counted {
                             state.step(x, at, pace);
@@ -549,6 +587,9 @@ impl Overlay {
         state.advance(cal.moment(bucket), pace);
         Some(Box::new(Private {
             command: 0,
+            slot,
+            epoch,
+            shared: nothing_own,
             bucket,
             state,
             committed: if in_ring { ring[place(bucket)] } else { 0 },
@@ -560,6 +601,7 @@ impl Overlay {
             sealed,
             ring,
             ring_present,
+            totals,
             windows,
             beyond: !in_ring,
         }))
@@ -652,7 +694,23 @@ impl Overlay {
         if self.monitors.is_empty() && self.levels.is_empty() && !self.restores && !self.broken {
             return;
         }
-        *self = Overlay::default();
+        let mut kept = std::mem::take(&mut self.kept);
+        if self.broken {
+            kept = Kept::default();
+            self.series.clear();
+        }
+        for s in self.series.drain(..) {
+            let seat = self.monitors[s.monitor as usize].seat;
+            if let (Some(p), Some(seat)) = (s.private, seat) {
+                if p.shared && !p.beyond && p.slot.is_some() {
+                    kept.put(seat, s.key, p);
+                }
+            }
+        }
+        *self = Overlay {
+            kept,
+            ..Overlay::default()
+        };
     }
 
     /// Everything that may allocate or wait, before the commit record is written.
@@ -682,10 +740,11 @@ impl Overlay {
                 }
                 let touched = &mut self.series[*s as usize];
                 let seat = self.monitors[touched.monitor as usize].seat;
-                if touched.slot.is_none() {
-                    touched.slot = seat.and_then(|s| segment.place_series(s, &touched.key));
+                if touched.slot.map(|(of, _)| of) != seat {
+                    touched.slot =
+                        seat.and_then(|s| Some((s, segment.place_series(s, &touched.key)?)));
                 }
-                match seat.zip(touched.slot) {
+                match touched.slot {
                     Some((seat, slot)) => self.ready.push(Delta {
                         seat,
                         slot,
@@ -974,7 +1033,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
 ) {
     use pg_sys::SubXactEvent::*;
     let segment = shared::attached();
-    let nest = nest_level();
+    let nest = unguarded::nest_level();
     match event {
         SUBXACT_EVENT_COMMIT_SUB => {
             if !shielded(segment, "a savepoint", || with(|o| o.sub_committed(nest))) {

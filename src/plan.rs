@@ -8,7 +8,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use crate::calendar::Calendar;
-use crate::key;
+use crate::{key, unguarded};
 
 /// A column to read.
 #[derive(Clone, Copy)]
@@ -49,8 +49,43 @@ pub struct Row {
     pub count: i64,
 }
 
+/// A row taken apart, kept from row to row for its room.
+#[derive(Default)]
+pub struct Fields {
+    pub values: Vec<pg_sys::Datum>,
+    pub nulls: Vec<bool>,
+}
+
+impl Fields {
+    /// Takes a row apart.
+    ///
+    /// # Safety
+    /// `tuple` must be a row of a relation with the descriptor `columns`.
+    pub unsafe fn take(&mut self, tuple: pg_sys::HeapTuple, columns: pg_sys::TupleDesc) {
+        let n = (*columns).natts as usize;
+        self.values.resize(n, pg_sys::Datum::from(0usize));
+        self.nulls.resize(n, true);
+        unguarded::deform(
+            tuple,
+            columns,
+            self.values.as_mut_ptr(),
+            self.nulls.as_mut_ptr(),
+        );
+    }
+
+    fn get(&self, column: i32) -> Option<pg_sys::Datum> {
+        let i = column as usize - 1;
+        (!self.nulls[i]).then(|| self.values[i])
+    }
+}
+
+/// A trigger and its relation.
+type Id = (u32, u32);
+
 thread_local! {
-    static PLANS: RefCell<HashMap<(u32, u32), Rc<Plan>>> = RefCell::new(HashMap::new());
+    static PLANS: RefCell<HashMap<Id, Rc<Plan>>> = RefCell::new(HashMap::new());
+    /// The plan asked for last: a statement asks for the same again and again.
+    static LAST: RefCell<Option<(Id, Rc<Plan>)>> = const { RefCell::new(None) };
 }
 
 /// A row counts for this much at most, either way: all that the detector tells apart.
@@ -92,16 +127,28 @@ pub unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<Plan>, String>
     let trigger = &*data.tg_trigger;
     let relation = &*data.tg_relation;
     let id = (trigger.tgoid.to_u32(), relation.rd_id.to_u32());
-    if let Some(plan) = PLANS.with_borrow(|p| p.get(&id).cloned()) {
+    let last = LAST.with_borrow(|l| {
+        l.as_ref()
+            .filter(|(known, _)| *known == id)
+            .map(|(_, plan)| plan.clone())
+    });
+    if let Some(plan) = last {
         return Ok(plan);
     }
-    let plan = Rc::new(resolve(trigger, relation.rd_att)?);
-    PLANS.with_borrow_mut(|p| {
-        if p.len() > 512 {
-            p.clear();
+    let plan = match PLANS.with_borrow(|p| p.get(&id).cloned()) {
+        Some(plan) => plan,
+        None => {
+            let plan = Rc::new(resolve(trigger, relation.rd_att)?);
+            PLANS.with_borrow_mut(|p| {
+                if p.len() > 512 {
+                    p.clear();
+                }
+                p.insert(id, plan.clone())
+            });
+            plan
         }
-        p.insert(id, plan.clone())
-    });
+    };
+    LAST.set(Some((id, plan.clone())));
     Ok(plan)
 }
 
@@ -218,33 +265,29 @@ unsafe fn verdict_columns(columns: pg_sys::TupleDesc) -> Option<VerdictColumns> 
     })
 }
 
-unsafe fn attribute(
-    tuple: pg_sys::HeapTuple,
-    columns: pg_sys::TupleDesc,
-    number: i32,
-) -> Option<pg_sys::Datum> {
-    let mut null = false;
-    let datum = pgrx::pg_sys::heap_getattr(tuple, number as _, columns, &mut null);
-    (!null).then_some(datum)
+/// A text with a header of one byte or four: as it stands, unless it is compressed or stored elsewhere.
+unsafe fn packed(text: *mut pg_sys::varlena) -> *mut pg_sys::varlena {
+    if pgrx::varlena::varatt_is_1b(text) && !pgrx::varlena::varatt_is_1b_e(text)
+        || pgrx::varlena::varatt_is_4b_u(text)
+    {
+        text
+    } else {
+        pg_sys::pg_detoast_datum_packed(text)
+    }
 }
 
 impl Plan {
     /// Reads a row and writes the key of its series into `key`.
     ///
     /// # Safety
-    /// `tuple` must be a row of a relation with the descriptor `columns`, for which the plan was made.
-    pub unsafe fn read(
-        &self,
-        tuple: pg_sys::HeapTuple,
-        columns: pg_sys::TupleDesc,
-        key: &mut Vec<u8>,
-    ) -> Row {
+    /// `row` must be one of the relation for which the plan was made, and still there.
+    pub unsafe fn read(&self, row: &Fields, key: &mut Vec<u8>) -> Row {
         key.clear();
         for k in &self.keys {
-            match (attribute(tuple, columns, k.column.number), k.output) {
+            match (row.get(k.column.number), k.output) {
                 (None, _) => key::push(key, None),
                 (Some(datum), None) => {
-                    let text = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
+                    let text = packed(datum.cast_mut_ptr());
                     let bytes = pgrx::varlena::varlena_to_byte_slice(text);
                     key::push(key, Some(bytes));
                 }
@@ -255,10 +298,10 @@ impl Plan {
             }
         }
         key::bound(key);
-        let time = attribute(tuple, columns, self.time.number).map(|d| d.value() as i64);
+        let time = row.get(self.time.number).map(|d| d.value() as i64);
         let count = match self.value {
             None => 1,
-            Some(c) => attribute(tuple, columns, c.number).map_or(0, |d| match c.type_id {
+            Some(c) => row.get(c.number).map_or(0, |d| match c.type_id {
                 pg_sys::INT2OID => i64::from(d.value() as i16),
                 pg_sys::INT4OID => i64::from(d.value() as i32),
                 _ => (d.value() as i64).clamp(-MOST, MOST),
@@ -268,12 +311,9 @@ impl Plan {
     }
 
     /// Whether the row brings a verdict along, as a restored one does.
-    ///
-    /// # Safety
-    /// As for `read`.
-    pub unsafe fn has_verdict(&self, tuple: pg_sys::HeapTuple, columns: pg_sys::TupleDesc) -> bool {
+    pub fn has_verdict(&self, row: &Fields) -> bool {
         self.verdict
             .as_ref()
-            .is_some_and(|v| attribute(tuple, columns, v.verdict).is_some())
+            .is_some_and(|v| row.get(v.verdict).is_some())
     }
 }

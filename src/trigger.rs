@@ -16,10 +16,12 @@ use crate::quiet;
 use crate::settings;
 use crate::shared::{self, Segment, LIVE};
 use crate::unfolded;
+use crate::unguarded;
 use crate::worker;
 
 thread_local! {
     static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static FIELDS: RefCell<plan::Fields> = RefCell::default();
     /// Trigger function and extension it belongs to.
     static EXTENSION: RefCell<Option<(pg_sys::Oid, pg_sys::Oid)>> = const { RefCell::new(None) };
 }
@@ -89,8 +91,7 @@ fn judged_bucket(segment: Option<Segment>, plan: &Plan, time: Option<i64>) -> Op
     let tolerance = segment.map_or(5 * calendar::MINUTE_US, |s| {
         s.header().future_tolerance.load(Ordering::Relaxed)
     });
-    // SAFETY: reads the time at which the client's statement arrived.
-    let now = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
+    let now = unguarded::statement_start();
     (time <= now.saturating_add(tolerance)).then_some(bucket)
 }
 
@@ -120,7 +121,10 @@ pub unsafe extern "C-unwind" fn judge_row_wrapper(
     if plan.verdict.is_none() {
         return pg_sys::Datum::from(tuple);
     }
-    if plan.has_verdict(tuple, columns) {
+    let mut fields = FIELDS.take();
+    fields.take(tuple, columns);
+    if plan.has_verdict(&fields) {
+        FIELDS.set(fields);
         if quiet::session_restores() {
             overlay::with(Overlay::restores);
         }
@@ -128,21 +132,22 @@ pub unsafe extern "C-unwind" fn judge_row_wrapper(
     }
     let segment = segment(fcinfo);
     let mut key = KEY.take();
-    let row = plan.read(tuple, columns, &mut key);
+    let row = plan.read(&fields, &mut key);
     let opinion = match segment {
         None => Opinion::LEARNING,
         Some(s) => judge(s, &plan, &key, row),
     };
     KEY.set(key);
-    fill(&plan, tuple, columns, opinion).into()
+    let filled = fill(&plan, tuple, columns, &mut fields, opinion);
+    FIELDS.set(fields);
+    filled.into()
 }
 
 fn judge(segment: Segment, plan: &Rc<Plan>, key: &[u8], row: plan::Row) -> Opinion {
     let Some(bucket) = judged_bucket(Some(segment), plan, row.time) else {
         return Opinion::LEARNING;
     };
-    // SAFETY: reads the time at which the client's statement arrived.
-    let now = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
+    let now = unguarded::statement_start();
     let reading = Reading {
         bucket,
         count: row.count,
@@ -174,6 +179,7 @@ unsafe fn fill(
     plan: &Plan,
     tuple: pg_sys::HeapTuple,
     columns: pg_sys::TupleDesc,
+    fields: &mut plan::Fields,
     opinion: Opinion,
 ) -> pg_sys::HeapTuple {
     let Some(v) = &plan.verdict else {
@@ -194,17 +200,25 @@ unsafe fn fill(
         Verdict::Warning => 2,
         Verdict::Critical => 3,
     }];
-    let mut numbers = [v.expected, v.score, v.verdict];
-    let values = [expected, score, pg_sys::Datum::from(label)];
-    let nulls = [no_expected, no_score, false];
-    pg_sys::heap_modify_tuple_by_cols(
-        tuple,
+    let filled = [
+        (v.expected, expected, no_expected),
+        (v.score, score, no_score),
+        (v.verdict, pg_sys::Datum::from(label), false),
+    ];
+    for (number, value, null) in filled {
+        let i = number as usize - 1;
+        (fields.values[i], fields.nulls[i]) = (value, null);
+    }
+    let new = pg_sys::heap_form_tuple(
         columns,
-        3,
-        numbers.as_mut_ptr(),
-        values.as_ptr() as *mut _,
-        nulls.as_ptr() as *mut _,
-    )
+        fields.values.as_mut_ptr(),
+        fields.nulls.as_mut_ptr(),
+    );
+    // As heap_modify_tuple does: it is the same row.
+    (*(*new).t_data).t_ctid = (*(*tuple).t_data).t_ctid;
+    (*new).t_self = (*tuple).t_self;
+    (*new).t_tableOid = (*tuple).t_tableOid;
+    new
 }
 
 /// AFTER ROW INSERT, UPDATE or DELETE: records what was really done.
@@ -230,8 +244,10 @@ pub unsafe extern "C-unwind" fn record_row_wrapper(
     let inserted = event == pg_sys::TRIGGER_EVENT_INSERT;
     let updated = event == pg_sys::TRIGGER_EVENT_UPDATE;
     let mut key = KEY.take();
+    let mut fields = FIELDS.take();
     let mut note = |tuple: pg_sys::HeapTuple, sign: i64| {
-        let row = plan.read(tuple, columns, &mut key);
+        fields.take(tuple, columns);
+        let row = plan.read(&fields, &mut key);
         let result = fault::pure(|| record(segment, &plan, &key, &row, sign, !inserted));
         let written = result.and_then(|unfolded| match unfolded {
             Some(since) => write_unfolded(fcinfo, &plan, since),
@@ -251,6 +267,7 @@ pub unsafe extern "C-unwind" fn record_row_wrapper(
         }
     }
     KEY.set(key);
+    FIELDS.set(fields);
     pg_sys::Datum::from(0usize)
 }
 

@@ -464,11 +464,14 @@ impl Segment {
 
     /// Locks a monitor for writing.
     pub fn write<'a>(&self, cell: &'a Cell) -> Writing<'a> {
-        Writing {
+        let mut held = Writing {
             segment: *self,
             _held: hold(&cell.lock, true),
             cell,
-        }
+        };
+        let model = held.model();
+        model.epoch = model.epoch.wrapping_add(1);
+        held
     }
 
     fn probe(&self, cell: u32, hash: u64, key: &[u8]) -> Result<u32, usize> {
