@@ -29,22 +29,23 @@ pub fn cells(cells: &[Cell], tallies: &[Tally], plots: &[Plot]) {
             .iter()
             .any(|c| matches!(c.1, Noise::LevelChange | Noise::Holiday));
     println!(
-        "| mean | noise | false a day | high | low | day 1 | day 2 | first weekend | > 30 min | longest | echoes \
+        "| mean | noise | false a day | high | low | by channel | day 1 | day 2 | first weekend | > 30 min | longest | echoes \
          | bursts | drops | 1.7× | 0.5× | twins |{}",
         if lasting { " level, later | holiday |" } else { "" }
     );
     println!(
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|{}",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|{}",
         if lasting { "---|---|" } else { "" }
     );
     for ((mean, noise), t) in cells.iter().zip(tallies) {
         let series = f64::from(t.series);
         print!(
-            "| {mean} | {} | {:.4} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} + {} |",
+            "| {mean} | {} | {:.4} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} + {} |",
             noise.name(),
             t.false_a_day(),
             rate(t.high, t.days),
             rate(t.low, t.days),
+            t.channels.map(|count| count.to_string()).join("/"),
             rate(t.first_day, series),
             rate(t.second_day, series),
             rate(t.weekend, t.weekend_days),
