@@ -51,16 +51,13 @@ impl Side {
         let Some(size) = size(surprise).checked_sub(1) else {
             return surprise;
         };
-        // Sizes are coarse: the worth is never less than that of a smaller one.
-        (0..=size).fold(0.0, |most: f64, size| {
-            let occasions = f64::from(self.occasions[size]);
-            let known = ((occasions - FEW) / (MANY - FEW)).clamp(0.0, 1.0);
-            if known <= 0.0 {
-                return most.max(surprise);
-            }
-            let usual = (MEMORY / occasions).log10() + SCALE;
-            most.max(surprise - known * (surprise - usual).max(0.0))
-        })
+        let occasions = f64::from(self.occasions[size]);
+        let known = ((occasions - FEW) / (MANY - FEW)).clamp(0.0, 1.0);
+        if known <= 0.0 {
+            return surprise;
+        }
+        let usual = ((MEMORY / occasions).log10() + SCALE).max(EDGES[0]);
+        surprise - known * (surprise - usual).max(0.0)
     }
 
     fn learn(&mut self, surprise: f64) {
@@ -108,7 +105,12 @@ impl Habit {
         self.age += 1;
         if self.age >= HALVED {
             self.age = 0;
-            for occasions in self.sides.iter_mut().flatten().flat_map(|s| &mut s.occasions) {
+            for occasions in self
+                .sides
+                .iter_mut()
+                .flatten()
+                .flat_map(|s| &mut s.occasions)
+            {
                 *occasions /= 2;
             }
         }
@@ -119,7 +121,9 @@ impl Habit {
                 let surprise = Channel::ALL
                     .into_iter()
                     .zip(channels)
-                    .filter(|(channel, signed)| view(*channel) == v && (**signed < 0.0) == (below == 1))
+                    .filter(|(channel, signed)| {
+                        view(*channel) == v && (**signed < 0.0) == (below == 1)
+                    })
                     .fold(0.0, |most: f64, (_, signed)| most.max(signed.abs()));
                 if surprise < EDGES[0] {
                     continue;

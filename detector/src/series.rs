@@ -38,6 +38,9 @@ const WANDER_SEEN: f64 = 0.0015;
 const WANDER_UNSEEN: f64 = 0.004;
 /// The same per reading of the level's extra horizon, while the season is not known.
 const WANDER_LEVEL: f64 = 0.006;
+/// By how much the dispersion of the long channel is raised where its season is of one day: a day is
+/// not like the next, and an incident may have been in it.
+const YOUNG: f64 = 4.0;
 /// Readings of a gap that count.
 const GAP_CAP: f64 = 240.0;
 /// Distance in buckets up to which a gap is short: what a few lost minutes in the middle of an
@@ -243,17 +246,6 @@ impl Series {
         };
     }
 
-    #[allow(missing_docs)]
-    pub fn explain(&self) -> String {
-        let o = self.outlook();
-        let w = |w: Option<Window>| w.map_or((0.0, 0.0), |w| (w.mean, w.dispersion));
-        format!(
-            "known {} point {:.5} five {:.5} twenty {:.5} long {:.5} | fastvar {:.5} slowvar {:.5} doubt {:.5} drift {:.5} | m5 {:?} m20 {:?} long {:.2} slow {:.2} pointw {:.5}",
-            o.known, o.point_bound, o.five_bound, o.twenty_bound, o.long_bound, o.fast_variance, o.slow_variance,
-            self.doubt, self.levels.drift, w(o.five), w(o.twenty), o.long_level, o.slow, o.point.dispersion
-        )
-    }
-
     fn pass_gap(&mut self, buckets: i64, at: Moment, width: f64) {
         let rise = self.season.rise_since_last(at, width);
         let length = (buckets as f64).min(GAP_CAP);
@@ -400,7 +392,11 @@ impl Series {
             // What the others explain is still more than the spread of this series; and what may be the
             // beginning of an incident is not its spread, whatever it does to the level.
             let spread = ramp(j.alone.max(j.surprise), 2.0, 4.0, 0.05);
-            let belief = if o.readings < outlook::LEARNING { 1.0 } else { spread.min(belief) };
+            let belief = if o.readings < outlook::LEARNING {
+                1.0
+            } else {
+                spread.min(belief)
+            };
             self.learn_dispersions(o, x, belief);
         }
         self.learn_levels(o, clipped, belief, in_incident, j);
@@ -729,7 +725,7 @@ impl Series {
         });
         let (mut long, mut long_bound, mut long_inflation) = (None, 0.0, 1.0);
         if n >= 120 && known {
-            long_inflation = 1.0 + 2.5 / self.season.experience();
+            long_inflation = 1.0 + YOUNG / self.season.experience();
             let learned = self.dispersions.long.bound(&dispersion::LONG);
             long_bound = (learned * long_inflation).min(dispersion::LARGEST);
             let expected = self.long_expected + (long_level - self.long_expected) * LONG_RATE;

@@ -14,7 +14,7 @@ use crate::series::Series;
 use crate::value::Values;
 
 /// The version written, and the only one read.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Why bytes are no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

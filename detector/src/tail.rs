@@ -108,7 +108,11 @@ impl Law {
         let u = wander * score / spread;
         let (factor, u) = if u > 0.0 && mean * (1.0 + u) > x {
             let most = (x / mean).ln();
-            if u > most { (x / mean, most) } else { (u.exp(), u) }
+            if u > most {
+                (x / mean, most)
+            } else {
+                (u.exp(), u)
+            }
         } else {
             (u.exp(), u)
         };

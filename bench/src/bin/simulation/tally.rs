@@ -81,14 +81,7 @@ impl Tally {
                 Some(_) => {
                     self.echoes += u32::from(cause.is_some_and(|e| e.direction != t.direction));
                 }
-                None => {
-                    if std::env::var("DEBUG_FALSE").is_ok() {
-                        let near = scenario.events.iter().filter(|e| e.to <= t.opened).map(|e| (t.opened - e.to, e.kind)).min_by_key(|e| e.0);
-                        let dayback = scenario.events.iter().find(|e| t.opened >= DAY && t.opened - DAY + 30 >= e.from && t.opened - DAY < e.to + 30).map(|e| e.kind);
-                        eprintln!("FALSE ch {} dir {} day {} hour {} len {} near {:?} dayback {:?}", t.channel, t.direction, t.opened / DAY, scenario.minute(t.opened) % DAY / 60, t.closed - t.opened, near, dayback);
-                    }
-                    self.add_false(t, first_weekend)
-                }
+                None => self.add_false(t, first_weekend),
             }
         }
     }

@@ -42,12 +42,7 @@ impl Watcher for Ours {
                 minute: (minute % DAY) as u16,
                 weekend: is_weekend(minute),
             };
-            let mut pre = series;
-            let j = series.step(x, at, Pace { minutes: 1.0 });
-            if series.incidents > before && std::env::var("DEBUG_FALSE").is_ok() {
-                pre.advance(at, Pace { minutes: 1.0 });
-                eprintln!("OPEN i {} day {} tod {} we {} {:?} S {:.1} dir {} x {} | {}", i, i/DAY, minute % DAY, at.weekend, j.channel, j.surprise, j.direction, x, pre.explain());
-            }
+            series.step(x, at, Pace { minutes: 1.0 });
             if series.incidents > before {
                 before = series.incidents;
                 if let Some(incident) = series.last_incident() {
