@@ -341,7 +341,8 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
             }
             Outcome::Done(us) => {
                 backoff_ms = 0;
-                (us / 1000).clamp(1, settings::tick_ms())
+                // Rounded up: a moment too early there is nothing to do.
+                (us / 1000 + 1).clamp(1, settings::tick_ms())
             }
         };
         h.due_at.store(now + wait * 1_000, Ordering::Release);
@@ -452,18 +453,18 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
         if alerts.load(Ordering::Relaxed) != before {
             *next = 0;
         }
-        let at = calendar::now();
-        if at >= *next {
+        if now >= *next {
             let said = transaction(|| notices::tick(m));
             let Some((added, again)) = said else {
                 failed = true;
                 continue;
             };
             alerts.fetch_add(added as u64, Ordering::Relaxed);
-            let tick = at + settings::tick_ms() * 1000;
+            // From the beginning of the round, so that all monitors are due in the same one.
+            let tick = now + settings::tick_ms() * 1000;
             *next = again.map_or(tick, |a| a.min(tick));
         }
-        due = due.min((*next - at).max(1_000));
+        due = due.min((*next - calendar::now()).max(1_000));
         match outcome {
             // A load could not be done, perhaps since the table is gone; or more came meanwhile.
             Some(true) => {
