@@ -14,6 +14,9 @@ use crate::store::{self, Partition};
 /// under the lock of rounds.
 pub fn notice(place: &Place) {
     let m = place.monitor;
+    if !store::hold_table(m) {
+        return;
+    }
     let known = store::known_partitions(m);
     let now = store::partitions(m);
     if known.len() == now.len() && now.iter().all(|p| known.contains(p)) {

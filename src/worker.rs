@@ -426,7 +426,10 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
         match read(segment, extension, known, version, now) {
             Some(true) => {}
             Some(false) => return Outcome::Gone,
-            None => return Outcome::Failed,
+            None => {
+                known.read_at = i64::MIN;
+                return Outcome::Failed;
+            }
         }
     }
     let mut due = settings::tick_ms() * 1000;
@@ -497,6 +500,8 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
         due = due.min(us.max(PAUSE_US));
     }
     if failed {
+        // Perhaps since what is known is no longer so.
+        known.read_at = i64::MIN;
         Outcome::Failed
     } else {
         Outcome::Done(due)
