@@ -83,12 +83,11 @@ fn silence_counts_by_how_much_was_expected() {
     let night = |minute: i64| {
         // From 30 at nine in the evening to 0.5 at three, and back from five to eleven.
         let hour = minute.rem_euclid(DAY) as f64 / 60.0;
-        let falls = ((hour + 3.0) % 24.0 / 6.0).min(1.0);
-        let rises = ((hour - 5.0) / 6.0).clamp(0.0, 1.0);
-        let low = if hour < 21.0 && hour >= 11.0 {
-            0.0
-        } else {
-            falls * (1.0 - rises)
+        let low = match hour {
+            h if h >= 21.0 => (h - 21.0) / 6.0,
+            h if h < 3.0 => (h + 3.0) / 6.0,
+            h if h < 11.0 => 1.0 - ((h - 5.0) / 6.0).max(0.0),
+            _ => 0.0,
         };
         30.0 * (0.5f64 / 30.0).powf(low)
     };
