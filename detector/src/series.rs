@@ -675,7 +675,8 @@ impl Series {
             }
         };
         let mut doubt = self.doubt + unseen(&FAST, fast);
-        if self.watch.is_open() {
+        // A season that is known says where a frozen level should be; what still departs from it is the incident.
+        if self.watch.is_open() && !known {
             doubt += square(f64::from(self.watch.age()) * self.wander());
         }
         let fast_variance = fast_gain / fast + doubt;
