@@ -12,6 +12,7 @@ mod fault;
 mod fold;
 mod hash;
 mod kept;
+mod keeping;
 mod key;
 mod ledger;
 mod maintenance;

@@ -8,6 +8,7 @@ use detector::{Alarm, Ground, Lifecycle, Series};
 use crate::calendar::{self, DAY_US};
 use crate::fault::{self, Boundary};
 use crate::fold::{hear, Fold, Hearing};
+use crate::keeping;
 use crate::maintenance::{self, Stretch};
 use crate::monitor::{follows_clock, open_for, Frontier, Monitor, Rule};
 use crate::quiet;
@@ -183,21 +184,34 @@ pub fn load(place: &Place) -> Option<Loaded> {
     let windows = store::maintenance(m);
     let mut fold = Fold::new(m, &rules, &windows);
     let unfolded = store::unfolded(m);
+    // From where on a load that is only a first one has to be repeated.
+    let mut repeat_from = NEVER;
+    let mut behind = None;
     if catching_up {
         resume_shared(place, &mut fold, sealed);
     } else {
         let mut before = dirty.saturating_sub(1);
+        let newest_stored = store::newest_snapshot(m).unwrap_or(i64::MIN);
         if !was_live {
             // What was committed but not folded before the server stopped was younger than the horizon, seen from
             // the newest stored state at the latest, or is noted as unfolded.
-            let stored = store::newest_snapshot(m).unwrap_or(newest).min(newest);
+            let stored = newest_stored.min(newest);
+            let stored = if stored == i64::MIN { newest } else { stored };
             before = before.min(stored.saturating_sub(cal.buckets_in(settings::sealed_horizon())));
         }
         for (_, since) in &unfolded {
             before = before.min(since.saturating_sub(1));
         }
+        if !was_live && newest_stored > before && newest_stored <= newest {
+            // Verdicts first: the newest state lacks but what came late to buckets before it. Then all of it.
+            repeat_from = before.saturating_add(1);
+            before = newest_stored;
+        }
         if before > i64::MIN / 2 {
             resume_stored(m, &mut fold, before);
+            behind = (fold.sealed == i64::MIN)
+                .then(|| Unlearned::of(m, &rules, &windows, newest))
+                .flatten();
         }
     }
     let base = fold.sealed;
@@ -222,13 +236,25 @@ pub fn load(place: &Place) -> Option<Loaded> {
             open.push((bucket, key.to_vec(), sum, rows));
             return;
         }
+        if behind.as_ref().is_some_and(|s| bucket > s.sealed) {
+            behind.take().expect("checked").restore(&mut fold);
+            snapshots.retain(|s: &store::Snapshot| s.bucket > fold.sealed);
+        }
         if previous != i64::MIN && day(bucket) != day(previous) {
             fold.finish(bucket - 1, &mut |_| {});
             snapshots.push(capture(&fold));
+            if snapshots.len() > keeping::most(fold.series.len()) {
+                let times: Vec<i64> = snapshots.iter().map(|s| cal.start(s.bucket)).collect();
+                let gone = keeping::surplus(&times, times.len() / 2);
+                snapshots.retain(|s| !gone.contains(&cal.start(s.bucket)));
+            }
         }
         previous = bucket;
         fold.add(bucket, key, sum, rows, &mut |_| {});
     });
+    if let Some(state) = behind.take().filter(|s| target >= s.sealed) {
+        state.restore(&mut fold);
+    }
     fold.finish(target, &mut |_| {});
     drop(snapshot);
 
@@ -314,7 +340,44 @@ pub fn load(place: &Place) -> Option<Loaded> {
     guard.finished = true;
     drop(guard);
     apply_rules(place, &rules, rules_version);
+    if repeat_from != NEVER {
+        place.cell.mark_dirty(repeat_from);
+        return None;
+    }
     Some(result)
+}
+
+/// The newest stored state that is older than the horizon, where a fold has to begin before all of them: it may know of
+/// rows that were deleted since as retention. Such a fold is made for rows that were inserted behind it.
+struct Unlearned<'a> {
+    sealed: i64,
+    state: Fold<'a>,
+}
+
+impl<'a> Unlearned<'a> {
+    /// None where there is none: what is gone of younger rows was a correction.
+    fn of(
+        m: &'a Monitor,
+        rules: &'a [Rule],
+        windows: &'a [Stretch],
+        newest: i64,
+    ) -> Option<Unlearned<'a>> {
+        let horizon = newest.saturating_sub(m.calendar.buckets_in(settings::sealed_horizon()));
+        let mut state = Fold::new(m, rules, windows);
+        resume_stored(m, &mut state, horizon);
+        (state.sealed != i64::MIN).then_some(Unlearned {
+            sealed: state.sealed,
+            state,
+        })
+    }
+
+    /// Goes on from the state where the table has less to tell of the time before it.
+    fn restore(self, fold: &mut Fold<'a>) {
+        fold.finish(self.sealed, &mut |_| {});
+        if fold.ground.total.readings() < self.state.ground.total.readings() {
+            *fold = self.state;
+        }
+    }
 }
 
 /// Goes on from the models as they are shared.
@@ -470,9 +533,7 @@ pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize 
     if loaded.void_from != NEVER {
         store::drop_snapshots(m, loaded.void_from);
     }
-    for s in &loaded.snapshots {
-        store::store_snapshot(m, s);
-    }
+    keeping::store(m, &loaded.snapshots);
     reconcile::reconcile(
         m,
         &loaded.wanted,

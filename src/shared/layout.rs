@@ -244,6 +244,8 @@ pub struct Cell {
     pub state: AtomicU32,
     /// 1 while the worker folds the table.
     pub loading: AtomicU32,
+    /// What the load under way has taken over from `dirty_from`. Its process may end without a word.
+    pub load_from: AtomicI64,
     /// Earliest bucket that the models do not account for; NEVER when they are exact.
     pub dirty_from: AtomicI64,
     /// Earliest bucket of a committed row that was rejected because it lay in the future.
@@ -358,6 +360,7 @@ impl Cell {
         self.state.store(COLD, Ordering::Release);
         self.loading.store(0, Ordering::Release);
         self.dirty_from.store(NEVER, Ordering::Release);
+        self.load_from.store(NEVER, Ordering::Release);
         self.future_from.store(NEVER, Ordering::Release);
         self.beyond_from.store(NEVER, Ordering::Release);
         self.newest.store(i64::MIN, Ordering::Release);
