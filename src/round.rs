@@ -186,7 +186,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
     let unfolded = store::unfolded(m);
     // From where on a load that is only a first one has to be repeated.
     let mut repeat_from = NEVER;
-    let mut behind = None;
+    let mut unlearned = false;
     if catching_up {
         resume_shared(place, &mut fold, sealed);
     } else {
@@ -209,9 +209,12 @@ pub fn load(place: &Place) -> Option<Loaded> {
         }
         if before > i64::MIN / 2 {
             resume_stored(m, &mut fold, before);
-            behind = (fold.sealed == i64::MIN)
-                .then(|| Unlearned::of(m, &rules, &windows, newest))
-                .flatten();
+            if fold.sealed == i64::MIN {
+                if let Some(state) = resume_unlearned(m, &rules, &windows, newest) {
+                    fold = state;
+                    unlearned = true;
+                }
+            }
         }
     }
     let base = fold.sealed;
@@ -236,10 +239,6 @@ pub fn load(place: &Place) -> Option<Loaded> {
             open.push((bucket, key.to_vec(), sum, rows));
             return;
         }
-        if behind.as_ref().is_some_and(|s| bucket > s.sealed) {
-            behind.take().expect("checked").restore(&mut fold);
-            snapshots.retain(|s: &store::Snapshot| s.bucket > fold.sealed);
-        }
         if previous != i64::MIN && day(bucket) != day(previous) {
             fold.finish(bucket - 1, &mut |_| {});
             snapshots.push(capture(&fold));
@@ -252,9 +251,6 @@ pub fn load(place: &Place) -> Option<Loaded> {
         previous = bucket;
         fold.add(bucket, key, sum, rows, &mut |_| {});
     });
-    if let Some(state) = behind.take().filter(|s| target >= s.sealed) {
-        state.restore(&mut fold);
-    }
     fold.finish(target, &mut |_| {});
     drop(snapshot);
 
@@ -315,7 +311,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
         },
         taken_in: unfolded
             .iter()
-            .filter(|(_, since)| *since > base || base == i64::MIN)
+            .filter(|(_, since)| *since > base || base == i64::MIN || unlearned)
             .map(|(xid, _)| *xid)
             .collect(),
     };
@@ -347,37 +343,21 @@ pub fn load(place: &Place) -> Option<Loaded> {
     Some(result)
 }
 
-/// The newest stored state that is older than the horizon, where a fold has to begin before all of them: it may know of
-/// rows that were deleted since as retention. Such a fold is made for rows that were inserted behind it.
-struct Unlearned<'a> {
-    sealed: i64,
-    state: Fold<'a>,
-}
-
-impl<'a> Unlearned<'a> {
-    /// None where there is none: what is gone of younger rows was a correction.
-    fn of(
-        m: &'a Monitor,
-        rules: &'a [Rule],
-        windows: &'a [Stretch],
-        newest: i64,
-    ) -> Option<Unlearned<'a>> {
-        let horizon = newest.saturating_sub(m.calendar.buckets_in(settings::sealed_horizon()));
-        let mut state = Fold::new(m, rules, windows);
-        resume_stored(m, &mut state, horizon);
-        (state.sealed != i64::MIN).then_some(Unlearned {
-            sealed: state.sealed,
-            state,
-        })
-    }
-
-    /// Goes on from the state where the table has less to tell of the time before it.
-    fn restore(self, fold: &mut Fold<'a>) {
-        fold.finish(self.sealed, &mut |_| {});
-        if fold.ground.total.readings() < self.state.ground.total.readings() {
-            *fold = self.state;
-        }
-    }
+/// The newest stored state that is older than the horizon, where that knows of rows which were deleted since
+/// as retention. It is for rows that were inserted behind all states: folded from the first row on, the monitor would
+/// forget what it learned.
+fn resume_unlearned<'a>(
+    m: &'a Monitor,
+    rules: &'a [Rule],
+    windows: &'a [Stretch],
+    newest: i64,
+) -> Option<Fold<'a>> {
+    let horizon = newest.saturating_sub(m.calendar.buckets_in(settings::sealed_horizon()));
+    let mut state = Fold::new(m, rules, windows);
+    resume_stored(m, &mut state, horizon);
+    // The first row it ever saw.
+    let first = state.series.iter().map(|s| s.born).min()?;
+    (!store::has_row_in(m, first)).then_some(state)
 }
 
 /// Goes on from the models as they are shared.

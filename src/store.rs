@@ -375,6 +375,17 @@ pub fn newest(m: &Monitor, before: i64) -> Option<i64> {
         .and_then(|t| m.calendar.bucket(micros(t)))
 }
 
+/// Whether a bucket has a row.
+pub fn has_row_in(m: &Monitor, bucket: i64) -> bool {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {r} WHERE {t} >= $1 AND {t} < $2)",
+        t = quote_identifier(&m.time_column),
+        r = m.relation
+    );
+    let bounds = [bucket, bucket.saturating_add(1)].map(|b| timestamp(m.calendar.start(b)));
+    one::<bool>(&sql, &[bounds[0].into(), bounds[1].into()]).unwrap_or(false)
+}
+
 /// The oldest bucket with a row later than `after`, within a stretch of time.
 pub fn oldest_after(m: &Monitor, after: i64) -> Option<i64> {
     let sql = format!(
