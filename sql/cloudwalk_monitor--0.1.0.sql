@@ -1173,7 +1173,7 @@ COMMENT ON COLUMN monitor_stats.late IS 'Changes that came later than the unseal
 COMMENT ON COLUMN monitor_stats.rejected IS 'Rows stored but not judged: dated too far ahead, or at infinity.';
 COMMENT ON COLUMN monitor_stats.errors IS 'Faults of the monitor that were caught.';
 COMMENT ON COLUMN monitor_stats.refolds IS 'Loads and refolds of a monitor from its table.';
-COMMENT ON COLUMN monitor_stats.overflows IS 'Changes for which a bounded list had no room; a refold made up for them.';
+COMMENT ON COLUMN monitor_stats.overflows IS 'Changes for which a bounded list had no room, and a refold made up for them; and how often a series found none, and was counted in (other).';
 COMMENT ON COLUMN monitor_stats.sealed IS 'Buckets sealed.';
 COMMENT ON COLUMN monitor_stats.rounds IS 'Rounds of the worker.';
 COMMENT ON COLUMN monitor_stats.round_ms IS 'Milliseconds spent in them.';

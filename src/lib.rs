@@ -11,6 +11,7 @@ mod delivery;
 mod fault;
 mod fold;
 mod hash;
+mod keeping;
 mod kept;
 mod key;
 mod ledger;

@@ -959,6 +959,21 @@ fn at_end(segment: Option<Segment>, cause: &'static str, step: fn(&mut Overlay, 
     })
 }
 
+/// A step that failed leaves the transaction without something it did.
+fn lost_unless(done: bool) {
+    if !done {
+        with(Overlay::has_lost);
+    }
+}
+
+/// The same, where it can still be told, and in strict mode still be an error.
+fn tell_unless(done: bool) {
+    lost_unless(done);
+    if !done {
+        fault::tell();
+    }
+}
+
 /// Has every monitor folded again: what was committed is in the tables.
 fn fold_all_again(segment: Option<Segment>) {
     if let Some(s) = segment {
@@ -988,11 +1003,7 @@ unsafe extern "C-unwind" fn on_transaction(
     let segment = shared::attached();
     match event {
         XACT_EVENT_PRE_COMMIT => {
-            if !at_end(segment, "before a commit", Overlay::prepare_merge) {
-                with(Overlay::has_lost);
-                // Here it can still be told, and in strict mode still be an error.
-                fault::tell();
-            }
+            tell_unless(at_end(segment, "before a commit", Overlay::prepare_merge));
         }
         XACT_EVENT_COMMIT => {
             let lost = with(|o| o.broken);
@@ -1002,10 +1013,11 @@ unsafe extern "C-unwind" fn on_transaction(
             forget(segment);
         }
         XACT_EVENT_PRE_PREPARE => {
-            if !at_end(segment, "before PREPARE TRANSACTION", Overlay::hand_over) {
-                with(Overlay::has_lost);
-                fault::tell();
-            }
+            tell_unless(at_end(
+                segment,
+                "before PREPARE TRANSACTION",
+                Overlay::hand_over,
+            ));
         }
         XACT_EVENT_PREPARE => {
             // A load that it did is not recorded before somebody commits it.
@@ -1036,14 +1048,14 @@ unsafe extern "C-unwind" fn on_subtransaction(
     let nest = unguarded::nest_level();
     match event {
         SUBXACT_EVENT_COMMIT_SUB => {
-            if !shielded(segment, "a savepoint", || with(|o| o.sub_committed(nest))) {
-                with(Overlay::has_lost);
-            }
+            lost_unless(shielded(segment, "a savepoint", || {
+                with(|o| o.sub_committed(nest))
+            }));
         }
         SUBXACT_EVENT_ABORT_SUB => {
-            if !shielded(segment, "a savepoint", || with(|o| o.sub_aborted(nest))) {
-                with(Overlay::has_lost);
-            }
+            lost_unless(shielded(segment, "a savepoint", || {
+                with(|o| o.sub_aborted(nest))
+            }));
         }
         _ => {}
     }

@@ -38,6 +38,10 @@ pub fn notice(place: &Place) {
                 from = from.min(p.since);
             }
         }
+        if from != NEVER {
+            // They know of rows that count no more.
+            store::drop_snapshots(m, m.calendar.bucket(from).unwrap_or(i64::MIN));
+        }
         let came = now.iter().filter(|p| !known.contains(p));
         for p in came.filter(|p| store::has_rows(p.relation)) {
             from = from.min(p.since);

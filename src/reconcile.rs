@@ -394,7 +394,8 @@ fn update(m: &Monitor, w: &Wanted, r: &mut Recorded, scope: &Scope, rows: &mut V
     } else if rows.len() == before {
         let seen = start(i.last_seen);
         let goes_on = seen > r.last_seen_at
-            && (i.buckets as i32 > r.buckets || score(i.peak_surprise) as f32 > r.peak_score);
+            && (i.buckets as i32 >= r.buckets.saturating_add(progress_after(r.buckets))
+                || score(i.peak_surprise) as f32 > r.peak_score);
         // Only the survey knows all of an incident that goes on.
         let corrected = scope.provisional
             && (seen < r.last_seen_at
@@ -404,6 +405,12 @@ fn update(m: &Monitor, w: &Wanted, r: &mut Recorded, scope: &Scope, rows: &mut V
             rows.push(row(m, w, r.id, r.group, "progress", scope));
         }
     }
+}
+
+/// After how many further buckets the figures of an incident are recorded again, at most: each at first, then an eighth
+/// more, then sixty. A silence of a week has some two hundred rows.
+fn progress_after(buckets: i32) -> i32 {
+    (buckets / 8).clamp(1, 60)
 }
 
 /// Whether a reading lies further out than another, on the side of an incident.

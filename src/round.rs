@@ -8,6 +8,7 @@ use detector::{Alarm, Ground, Lifecycle, Series};
 use crate::calendar::{self, DAY_US};
 use crate::fault::{self, Boundary};
 use crate::fold::{hear, Fold, Hearing};
+use crate::keeping;
 use crate::maintenance::{self, Stretch};
 use crate::monitor::{follows_clock, open_for, Frontier, Monitor, Rule};
 use crate::quiet;
@@ -183,21 +184,37 @@ pub fn load(place: &Place) -> Option<Loaded> {
     let windows = store::maintenance(m);
     let mut fold = Fold::new(m, &rules, &windows);
     let unfolded = store::unfolded(m);
+    // From where on a load that is only a first one has to be repeated.
+    let mut repeat_from = NEVER;
+    let mut unlearned = false;
     if catching_up {
         resume_shared(place, &mut fold, sealed);
     } else {
         let mut before = dirty.saturating_sub(1);
+        let newest_stored = store::newest_snapshot(m).unwrap_or(i64::MIN);
         if !was_live {
             // What was committed but not folded before the server stopped was younger than the horizon, seen from
             // the newest stored state at the latest, or is noted as unfolded.
-            let stored = store::newest_snapshot(m).unwrap_or(newest).min(newest);
+            let stored = newest_stored.min(newest);
+            let stored = if stored == i64::MIN { newest } else { stored };
             before = before.min(stored.saturating_sub(cal.buckets_in(settings::sealed_horizon())));
         }
         for (_, since) in &unfolded {
             before = before.min(since.saturating_sub(1));
         }
+        if !was_live && newest_stored > before && newest_stored <= newest {
+            // Verdicts first: the newest state lacks but what came late to buckets before it. Then all of it.
+            repeat_from = before.saturating_add(1);
+            before = newest_stored;
+        }
         if before > i64::MIN / 2 {
             resume_stored(m, &mut fold, before);
+            if fold.sealed == i64::MIN {
+                if let Some(state) = resume_unlearned(m, &rules, &windows, newest) {
+                    fold = state;
+                    unlearned = true;
+                }
+            }
         }
     }
     let base = fold.sealed;
@@ -225,6 +242,11 @@ pub fn load(place: &Place) -> Option<Loaded> {
         if previous != i64::MIN && day(bucket) != day(previous) {
             fold.finish(bucket - 1, &mut |_| {});
             snapshots.push(capture(&fold));
+            if snapshots.len() > keeping::most(fold.series.len()) {
+                let times: Vec<i64> = snapshots.iter().map(|s| cal.start(s.bucket)).collect();
+                let gone = keeping::surplus(&times, times.len() / 2);
+                snapshots.retain(|s| !gone.contains(&cal.start(s.bucket)));
+            }
         }
         previous = bucket;
         fold.add(bucket, key, sum, rows, &mut |_| {});
@@ -289,7 +311,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
         },
         taken_in: unfolded
             .iter()
-            .filter(|(_, since)| *since > base || base == i64::MIN)
+            .filter(|(_, since)| *since > base || base == i64::MIN || unlearned)
             .map(|(xid, _)| *xid)
             .collect(),
     };
@@ -314,7 +336,28 @@ pub fn load(place: &Place) -> Option<Loaded> {
     guard.finished = true;
     drop(guard);
     apply_rules(place, &rules, rules_version);
+    if repeat_from != NEVER {
+        place.cell.mark_dirty(repeat_from);
+        return None;
+    }
     Some(result)
+}
+
+/// The newest stored state that is older than the horizon, where that knows of rows which were deleted since
+/// as retention. It is for rows that were inserted behind all states: folded from the first row on, the monitor would
+/// forget what it learned.
+fn resume_unlearned<'a>(
+    m: &'a Monitor,
+    rules: &'a [Rule],
+    windows: &'a [Stretch],
+    newest: i64,
+) -> Option<Fold<'a>> {
+    let horizon = newest.saturating_sub(m.calendar.buckets_in(settings::sealed_horizon()));
+    let mut state = Fold::new(m, rules, windows);
+    resume_stored(m, &mut state, horizon);
+    // The first row it ever saw.
+    let first = state.series.iter().map(|s| s.born).min()?;
+    (!store::has_row_in(m, first)).then_some(state)
 }
 
 /// Goes on from the models as they are shared.
@@ -470,9 +513,7 @@ pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize 
     if loaded.void_from != NEVER {
         store::drop_snapshots(m, loaded.void_from);
     }
-    for s in &loaded.snapshots {
-        store::store_snapshot(m, s);
-    }
+    keeping::store(m, &loaded.snapshots);
     reconcile::reconcile(
         m,
         &loaded.wanted,

@@ -9,7 +9,7 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::spi::{quote_identifier, Spi};
 use pgrx::{pg_guard, pg_sys, PgSqlErrorCode};
 
-use crate::calendar::{Calendar, DAY_US};
+use crate::calendar::Calendar;
 use crate::fault;
 use crate::key;
 use crate::maintenance::{self, Stretch};
@@ -375,6 +375,17 @@ pub fn newest(m: &Monitor, before: i64) -> Option<i64> {
         .and_then(|t| m.calendar.bucket(micros(t)))
 }
 
+/// Whether a bucket has a row.
+pub fn has_row_in(m: &Monitor, bucket: i64) -> bool {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {r} WHERE {t} >= $1 AND {t} < $2)",
+        t = quote_identifier(&m.time_column),
+        r = m.relation
+    );
+    let bounds = [bucket, bucket.saturating_add(1)].map(|b| timestamp(m.calendar.start(b)));
+    one::<bool>(&sql, &[bounds[0].into(), bounds[1].into()]).unwrap_or(false)
+}
+
 /// The oldest bucket with a row later than `after`, within a stretch of time.
 pub fn oldest_after(m: &Monitor, after: i64) -> Option<i64> {
     let sql = format!(
@@ -669,33 +680,63 @@ pub fn drop_snapshots(m: &Monitor, from: i64) {
     );
 }
 
-/// Stores a snapshot, and drops those that are older than anybody asks for.
+/// Stores a snapshot, in place of one of the same bucket.
 pub fn store_snapshot(m: &Monitor, snapshot: &Snapshot) {
-    // A restart begins with one that is `sealed_horizon` older than the newest.
-    let least = settings::sealed_horizon().saturating_add(2 * DAY_US);
-    let keep = settings::snapshot_retention().max(least);
-    let schema = schema();
+    /// States written by one statement.
+    const BATCH: usize = 500;
     let time = m.calendar.start(snapshot.bucket);
-    write(
-        &format!("DELETE FROM {schema}.snapshots WHERE monitor = $1 AND time = $2"),
-        &[m.id.into(), timestamp(time).into()],
+    drop_snapshots_of(m, &[time]);
+    let sql = format!(
+        "INSERT INTO {}.snapshots (monitor, time, series, state) \
+         SELECT $1, $2, s.series, s.state FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4)) AS s(series, state)",
+        schema()
     );
-    for (series, state) in &snapshot.states {
+    for batch in snapshot.states.chunks(BATCH) {
+        let (series, states): (Vec<_>, Vec<_>) = batch.iter().cloned().unzip();
         write(
-            &format!(
-                "INSERT INTO {schema}.snapshots (monitor, time, series, state) VALUES ($1, $2, $3, $4)"
-            ),
+            &sql,
             &[
                 m.id.into(),
                 timestamp(time).into(),
-                series.clone().into(),
-                state.clone().into(),
+                series.into(),
+                states.into(),
             ],
         );
     }
+}
+
+/// Start of the buckets that a monitor has snapshots of, in order of time.
+pub fn snapshot_times(m: &Monitor) -> Vec<i64> {
+    let sql = format!(
+        "SELECT DISTINCT time FROM {}.snapshots WHERE monitor = $1 AND series = ''::bytea ORDER BY time",
+        schema()
+    );
+    all(&sql, &[m.id.into()], |r| Some(micros(get(r, 1)?)))
+}
+
+/// Drops the snapshots of some times.
+pub fn drop_snapshots_of(m: &Monitor, times: &[i64]) {
+    if times.is_empty() {
+        return;
+    }
+    let times: Vec<_> = times.iter().map(|t| timestamp(*t)).collect();
     write(
-        &format!("DELETE FROM {schema}.snapshots WHERE monitor = $1 AND time < $2"),
-        &[m.id.into(), timestamp(time.saturating_sub(keep)).into()],
+        &format!(
+            "DELETE FROM {}.snapshots WHERE monitor = $1 AND time = ANY ($2)",
+            schema()
+        ),
+        &[m.id.into(), times.into()],
+    );
+}
+
+/// Drops the snapshots that are older than a time.
+pub fn prune_snapshots(m: &Monitor, before: i64) {
+    write(
+        &format!(
+            "DELETE FROM {}.snapshots WHERE monitor = $1 AND time < $2",
+            schema()
+        ),
+        &[m.id.into(), timestamp(before).into()],
     );
 }
 

@@ -10,8 +10,9 @@ use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTi
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_guard, pg_sys, warning, IntoDatum, PgLogLevel, PgSqlErrorCode, PgTryBuilder};
 
-use crate::calendar::{self, DAY_US};
+use crate::calendar;
 use crate::fault;
+use crate::keeping;
 use crate::monitor::{Frontier, Monitor, Rule};
 use crate::partitions;
 use crate::plan::Plan;
@@ -236,8 +237,8 @@ struct Known {
     rules: HashMap<i32, Vec<Rule>>,
     rules_version: u64,
     read_at: i64,
-    /// When each monitor's states were last stored, by day of the sealed bucket.
-    stored_day: HashMap<i32, i64>,
+    /// When each monitor's states were last stored, by hour of the sealed bucket.
+    stored_hour: HashMap<i32, i64>,
     pruning: Pruning,
     /// When segments of databases that are gone were last looked for.
     swept_at: i64,
@@ -305,7 +306,7 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
         rules: HashMap::new(),
         rules_version: 0,
         read_at: i64::MIN,
-        stored_day: HashMap::new(),
+        stored_hour: HashMap::new(),
         pruning: Pruning::default(),
         swept_at: i64::MIN,
         said_next: HashMap::new(),
@@ -482,7 +483,7 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
             }
         }
         send(segment);
-        store_states(&place, &mut known.stored_day);
+        store_states(&place, &mut known.stored_hour);
         segment.forget_snapshot(place.cell, now);
         if let Some(us) = place.next_due(calendar::now()) {
             due = due.min(us);
@@ -617,7 +618,8 @@ fn one(place: &Place, rules: &[Rule], rules_version: u64) -> Option<bool> {
         shared::transaction_lock(shared::LOCK_ROUND, true);
         records.load(Ordering::Acquire) == before
     };
-    if place.needs_load() {
+    // A load that goes on elsewhere holds the lock; one whose process was ended does not, and is done again.
+    if place.needs_load() || place.cell.loading.load(Ordering::Acquire) != 0 {
         let loaded = transaction(|| {
             // Somebody else may be at it: one load at a time.
             shared::transaction_lock(shared::LOCK_ROUND, false)
@@ -690,23 +692,24 @@ fn horizon() -> i64 {
     calendar::now().saturating_sub(store::configured_alert_horizon())
 }
 
-/// Stores the models once a day of the data, so that a refold need not go further back.
-fn store_states(place: &Place, stored_day: &mut HashMap<i32, i64>) {
+/// Stores the models once an hour of the data: the last of a day is kept, so that a refold need not go further back, and
+/// the last of all is what a restart gives verdicts from.
+fn store_states(place: &Place, stored_hour: &mut HashMap<i32, i64>) {
     let sealed = place.cell.sealed_hint.load(Ordering::Acquire);
     if sealed == i64::MIN {
         return;
     }
-    let day = place.monitor.calendar.start(sealed).div_euclid(DAY_US);
-    match stored_day.get(&place.monitor.id) {
-        Some(d) if *d >= day => {}
+    let hour = place.monitor.calendar.start(sealed).div_euclid(HOUR_US);
+    match stored_hour.get(&place.monitor.id) {
+        Some(h) if *h >= hour => {}
         None => {
-            // What the load stored is enough for the day it ended in.
-            stored_day.insert(place.monitor.id, day);
+            // What the load stored is enough for the hour it ended in.
+            stored_hour.insert(place.monitor.id, hour);
         }
         Some(_) => {
             if let Some(snapshot) = round::capture_shared(place) {
-                if transaction(|| store::store_snapshot(place.monitor, &snapshot)).is_some() {
-                    stored_day.insert(place.monitor.id, day);
+                if transaction(|| keeping::store(place.monitor, &[snapshot])).is_some() {
+                    stored_hour.insert(place.monitor.id, hour);
                 }
             }
         }

@@ -163,3 +163,149 @@ fn old_partitions_are_dropped_without_a_refold() {
     assert_eq!(m.number("SELECT count(*) FROM alerts"), alerts);
     assert_eq!(m.text(readings), known);
 }
+
+/// A session that is ended in the middle of a load leaves no models that wait for it.
+#[test]
+fn a_load_whose_session_is_ended_is_done_again() {
+    let cluster = Cluster::start_with(&[("cloudwalk_monitor.tick_interval", "200ms")]);
+    let mut m = Monitored::create(&cluster, "ended");
+    m.run(&calm_sql(EPOCH, 0, 60 * 1440));
+    m.assert_models();
+    let worker = m.number("SELECT worker_pid FROM monitor_health") as i32;
+    cluster.freeze(worker);
+    m.run("TRUNCATE transactions");
+    m.run(&calm_sql(EPOCH, 0, 60 * 1440));
+    let mut other = m.connect();
+    let pid: i32 = other
+        .query_one("SELECT pg_backend_pid()", &[])
+        .expect("a pid")
+        .get(0);
+    let round = std::thread::spawn(move || other.batch_execute("SELECT run_monitor()").is_err());
+    m.until("SELECT loading FROM monitor_health", "1");
+    m.run(&format!("SELECT pg_terminate_backend({pid})"));
+    assert!(
+        round.join().expect("the thread ends"),
+        "the round was ended"
+    );
+    assert_eq!(m.text("SELECT loading FROM monitor_health"), "1");
+    cluster.thaw(worker);
+    m.assert_models();
+}
+
+/// What was learned from rows that were deleted as retention is not unlearned by a row that comes in far behind.
+#[test]
+fn an_old_row_does_not_unlearn_deleted_history() {
+    let cluster = Cluster::start_with(&[
+        ("cloudwalk_monitor.sealed_horizon", "2 days"),
+        ("cloudwalk_monitor.tick_interval", "200ms"),
+    ]);
+    let mut m = Monitored::create(&cluster, "unlearned");
+    m.run(&calm_sql(EPOCH, 0, 12 * 1440));
+    m.assert_models();
+    let readings = |m: &mut Monitored| {
+        m.number(
+            "SELECT split_part(detail, ' ', 1)::int FROM verify_models() WHERE series = 'approved'",
+        )
+    };
+    let known = readings(&mut m);
+    assert!(known > 12 * 1440 - 60, "{known}");
+    let stored = m.number("SELECT count(DISTINCT time) FROM snapshots");
+    m.run(&format!(
+        "DELETE FROM transactions WHERE time < {}",
+        minute(8 * 1440)
+    ));
+    m.run(&format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({}, 'approved', 1)",
+        minute(-40 * 1440)
+    ));
+    m.quiesce();
+    assert_eq!(readings(&mut m), known);
+    assert!(m.number("SELECT count(DISTINCT time) FROM snapshots") >= stored - 1);
+    // A history that is loaded behind what there is, as whole as that, is taken in.
+    m.run("TRUNCATE transactions");
+    m.run(&calm_sql(EPOCH, 4 * 1440, 12 * 1440));
+    m.assert_models();
+    m.run(&calm_sql(EPOCH, 0, 4 * 1440));
+    m.assert_models();
+    assert_eq!(readings(&mut m), known);
+}
+
+/// States are stored for each day, bounded in number, and a window begins with the one before it.
+#[test]
+fn a_window_folds_a_day_at_most() {
+    let cluster = Cluster::start_with(&[("cloudwalk_monitor.snapshot_retention", "100 days")]);
+    let mut m = Monitored::create(&cluster, "dense");
+    m.run(&calm_sql(EPOCH, 0, 130 * 1440));
+    m.assert_models();
+    let days = m.number("SELECT count(DISTINCT time) FROM snapshots");
+    assert!((100..=103).contains(&days), "{days}");
+    assert_eq!(
+        m.number("SELECT count(*) FROM (SELECT FROM snapshots GROUP BY time::date HAVING count(DISTINCT time) > 1) x"),
+        0
+    );
+    let end = minute(130 * 1440);
+    let sealed = m.text("SELECT min(sealed_at) FROM verify_models()");
+    for back in [1, 30, 89] {
+        let until = format!("{end} - interval '{back} days 7 hours'");
+        let sql = format!(
+            "SELECT count(*), md5(string_agg(s::text, '')) FROM scored_series('1 hour', {until}) s"
+        );
+        let with = m.rows(&sql);
+        // The rows that it has to read: those after the newest state before the window.
+        let state = m.text(&format!(
+            "SELECT max(time) > {until} - interval '1 day 2 hours' FROM snapshots WHERE time < {until} - interval '1 hour'"
+        ));
+        assert_eq!(state, "t", "{back} days back");
+        m.run("BEGIN; DELETE FROM snapshots");
+        assert_eq!(m.rows(&sql), with, "{back} days back, from the first row");
+        m.run("ROLLBACK");
+    }
+    // Hour by hour only the last state of a day stays.
+    let at = 130 * 1440;
+    for hour in 0..5 {
+        m.run(&calm_sql(EPOCH, at + hour * 60, at + (hour + 1) * 60));
+        m.assert_models();
+    }
+    m.until(
+        &format!("SELECT max(time) > '{sealed}'::timestamptz + interval '3 hours' FROM snapshots"),
+        "t",
+    );
+    assert_eq!(
+        m.number("SELECT count(*) FROM (SELECT FROM snapshots GROUP BY time::date HAVING count(DISTINCT time) > 1) x"),
+        0
+    );
+}
+
+/// The figures of a long incident are recorded ever more rarely.
+#[test]
+fn a_long_incident_writes_few_rows() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "long_silence");
+    let mut client = m.connect();
+    // A series that is out of bounds from now on, minute by minute, in a stream of its own.
+    client
+        .batch_execute(
+            "CREATE TABLE feed (at timestamptz, n integer); SELECT watch_table('feed', 'at', 'n'); \
+             INSERT INTO feed SELECT timestamptz '2025-07-14' + make_interval(mins => g), 20 + g % 3 FROM generate_series(0, 1439) g",
+        )
+        .expect("a feed");
+    m.assert_models_of("feed");
+    for g in 1440..1740 {
+        client
+            .batch_execute(&format!(
+                "INSERT INTO feed VALUES (timestamptz '2025-07-14' + make_interval(mins => {g}), 80)"
+            ))
+            .expect("a row");
+        if g % 3 == 0 {
+            m.quiesce();
+        }
+    }
+    m.assert_models_of("feed");
+    let rows =
+        m.number("SELECT count(*) FROM alerts WHERE monitor = 'feed' AND event = 'progress'");
+    assert!((10..60).contains(&rows), "{rows}");
+    m.until(
+        "SELECT max(buckets) > 200 FROM incidents WHERE monitor = 'feed'",
+        "t",
+    );
+}

@@ -62,7 +62,8 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
         let clean = unsafe { pg_sys::GetTopTransactionIdIfAny() } == pg_sys::InvalidTransactionId;
         if place.needs_load() && clean {
             round::adopt_prepared(s, place.seat.cell);
-            let loaded = round::load(place);
+            // The first load after a restart is for the verdicts.
+            let loaded = round::load(place).or_else(|| round::load(place));
             if let Some(l) = &loaded {
                 // Should this transaction roll back, nobody else would record it.
                 overlay::with(|o| o.has_loaded(place.monitor.id, l.from));

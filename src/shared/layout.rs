@@ -14,7 +14,7 @@ use crate::ratio::Membership;
 /// Says "this is ours"; written last by the creator.
 pub const MAGIC: u64 = 0x636c_6f75_6477_6d31;
 /// Changes with every change of this file or of a state of the detector.
-pub const LAYOUT: u32 = 7;
+pub const LAYOUT: u32 = 12;
 /// Unsealed buckets a series can hold. Lateness and a lagging worker have to fit in.
 pub const RING: usize = 32;
 /// Monitors of one database.
@@ -244,6 +244,8 @@ pub struct Cell {
     pub state: AtomicU32,
     /// 1 while the worker folds the table.
     pub loading: AtomicU32,
+    /// What the load under way has taken over from `dirty_from`. Its process may end without a word.
+    pub load_from: AtomicI64,
     /// Earliest bucket that the models do not account for; NEVER when they are exact.
     pub dirty_from: AtomicI64,
     /// Earliest bucket of a committed row that was rejected because it lay in the future.
@@ -358,6 +360,7 @@ impl Cell {
         self.state.store(COLD, Ordering::Release);
         self.loading.store(0, Ordering::Release);
         self.dirty_from.store(NEVER, Ordering::Release);
+        self.load_from.store(NEVER, Ordering::Release);
         self.future_from.store(NEVER, Ordering::Release);
         self.beyond_from.store(NEVER, Ordering::Release);
         self.newest.store(i64::MIN, Ordering::Release);

@@ -85,14 +85,18 @@ impl Segment {
     /// sealed bucket of the models as they are.
     pub fn begin_load(&self, cell: &Cell) -> (i64, i64) {
         let mut w = self.write(cell);
-        cell.loading.store(1, Ordering::Release);
+        let abandoned = cell.loading.swap(1, Ordering::AcqRel) != 0;
         let h = self.header();
         {
             let _held = hold(&h.queue_lock, true);
             // SAFETY: the queue lock is held exclusively.
             unsafe { (*h.waiting.get()).pending_len = 0 };
         }
-        let dirty = cell.dirty_from.swap(NEVER, Ordering::AcqRel);
+        let mut dirty = cell.dirty_from.swap(NEVER, Ordering::AcqRel);
+        if abandoned {
+            dirty = dirty.min(cell.load_from.load(Ordering::Acquire));
+        }
+        cell.load_from.store(dirty, Ordering::Release);
         (dirty, w.model().sealed)
     }
 

@@ -595,8 +595,11 @@ impl Iterator for SlotsOf {
 impl Segment {
     /// The slot of a series; that of `(other)` where all are taken.
     pub fn place_series(&self, seat: Seat, key: &[u8]) -> Option<u32> {
-        self.take_slot(seat, key)
-            .or_else(|| self.take_slot(seat, key::OTHER_KEY))
+        self.take_slot(seat, key).or_else(|| {
+            let stats = &self.header().stats;
+            stats.overflows.fetch_add(1, Ordering::Relaxed);
+            self.take_slot(seat, key::OTHER_KEY)
+        })
     }
 
     /// Takes their cells and slots away from monitors that are watched no more. No round may be under way:

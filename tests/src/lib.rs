@@ -12,6 +12,7 @@
 //! | `TESTBED_DIR` | where clusters live; default: `target/testbed` |
 //! | `TESTBED_KEEP` | if set, a stopped cluster's files stay, and its place is printed |
 //! | `TESTBED_SECONDS` | how long the tests of concurrency keep up a load; default: 6 |
+//! | `TESTBED_ROUNDS` | how often the test of crashes kills a process; default: 5 |
 //! | `TESTBED_SEED` | what the tests that leave something to chance start from; they print it |
 
 mod choices;
