@@ -156,7 +156,7 @@ bench-load: ## what an insert costs, beside no trigger and what people write ins
 	    && touch '$(LOAD_PYTHON)/ready'; } \
 	    || echo 'bench-load: THE PYTHON WAY IS SKIPPED: its packages could not be installed' >&2
 	TESTBED_BIN='$(TREE_BIN)' $(CARGO) run --release --package bench --bin bench-load -- \
-	    $(if $(ONLY),--only $(ONLY),--out bench/RESULTS.md) \
+	    --out bench/RESULTS.md $(if $(ONLY),--only $(ONLY)) \
 	    $$(test ! -e '$(LOAD_PYTHON)/ready' || echo --python '$(LOAD_PYTHON)/bin/python')
 
 # Without arguments of its own: everything follows from the seed.

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use detector::{Alarm, Ground, Lifecycle, Series};
+use detector::{Alarm, Bounds, Ground, Lifecycle, Series};
 
 use crate::calendar::{self, DAY_US};
 use crate::fault::{self, Boundary};
@@ -787,10 +787,19 @@ impl Provisional {
                 if b == newest {
                     let mut ahead = s;
                     ahead.advance(at, pace);
-                    alarm_above = {
-                        let stat = ahead.bounds_under(&model.terms.sensitivity);
-                        model.limits.narrow(stat).upper
+                    let bounds = if Direction::from_u8(model.direction).allows(1) {
+                        ahead.bounds_under(&model.terms.sensitivity)
+                    } else {
+                        // Too much of it is said by nobody, unless there is a limit.
+                        Bounds {
+                            lower: 0.0,
+                            upper: f64::INFINITY,
+                        }
                     };
+                    let upper = model.limits.narrow(bounds).upper;
+                    // What lies beyond is being looked at: again when it has risen by a twentieth, not with each
+                    // row of a storm.
+                    alarm_above = if x > upper { x + x / 20.0 } else { upper };
                 }
                 let (j, bounds) = s.step_bounded(x, at, pace, &model.terms.sensitivity);
                 let mut hearing = Hearing {

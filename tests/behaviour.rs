@@ -824,5 +824,27 @@ fn sensitivity_and_minimum_effect_decide_what_is_said() {
         assert_eq!(e.code().code(), code, "{sql}");
         assert!(e.detail().is_some() && e.hint().is_some(), "{sql}");
     }
+}
+
+#[test]
+fn a_storm_that_nobody_is_told_of_does_not_wake_the_worker_row_by_row() {
+    let (cluster, name) = database("storm_unheard");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    // Much more than is usual of a status that is never too high.
+    let insert = format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({}, 'approved', 200)",
+        minute(240)
+    );
+    m.run(&insert);
+    m.quiesce();
+    let before = m.number("SELECT rounds FROM monitor_stats");
+    for _ in 0..200 {
+        m.run(&insert);
+        // Time enough for a round of its own.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let rounds = m.number("SELECT rounds FROM monitor_stats") - before;
+    assert!(rounds < 40, "{rounds} rounds for 200 rows");
     m.assert_models();
 }

@@ -153,16 +153,13 @@ fn memory_of(client: &mut Client, sql: &str) -> (f64, f64) {
 pub fn memory(cluster: &Cluster, pair: &mut Pair, size: &Size, report: &mut Report) {
     let (path, rows) = Rows::of(size.memory_rows, 7).write(cluster, pair.plain, "memory");
     let sql = copy("transactions", &path);
-    let of = |side: Side, client: &mut Client| {
-        empty(client, side, "transactions");
-        let first = memory_of(client, &sql);
-        empty(client, side, "transactions");
-        let second = memory_of(client, &sql);
-        empty(client, side, "transactions");
-        (first, second)
-    };
-    let ((plain, _), _) = of(Side::Plain, pair.plain);
-    let ((most, stays), (_, stays_again)) = of(Side::Ours, pair.ours);
+    let (plain, _) = memory_of(pair.plain, &sql);
+    pair.plain
+        .batch_execute("TRUNCATE transactions")
+        .expect("TRUNCATE");
+    let (most, stays) = memory_of(pair.ours, &sql);
+    empty(pair.ours, Side::Ours, "transactions");
+    let (_, stays_again) = memory_of(pair.ours, &sql);
     let mb = |bytes: f64| rounded(bytes / 1e6);
     report.figure(
         "memory of a backend during a COPY, beyond one without a trigger",

@@ -168,7 +168,7 @@ fn python_way(
     let Some(python) = python else {
         report.skipped(
             what,
-            "psycopg, pandas and scikit-learn could not be installed",
+            "no Python with psycopg, pandas and scikit-learn was given",
         );
         return;
     };

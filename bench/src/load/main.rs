@@ -13,7 +13,7 @@ mod section;
 mod sides;
 mod single;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -47,14 +47,14 @@ pub struct Size {
 }
 
 const FULL: Size = Size {
-    rounds: 5,
+    rounds: 3,
     copy_rows: 1_000_000,
     many_series: 10_000,
     memory_rows: 5_000_000,
-    single_rounds: 9,
+    single_rounds: 5,
     single_length: "--time=2",
     clients: [4, 32],
-    storms: 150,
+    storms: 50,
     connections: 41,
     inserts: 2_000,
     year_minutes: 525_600,
@@ -68,14 +68,14 @@ const FULL: Size = Size {
 
 const QUICK: Size = Size {
     rounds: 1,
-    copy_rows: 5_000,
+    copy_rows: 3_000,
     many_series: 200,
     memory_rows: 20_000,
     single_rounds: 1,
     single_length: "--transactions=100",
     clients: [2, 4],
-    storms: 5,
-    connections: 3,
+    storms: 2,
+    connections: 2,
     inserts: 20,
     year_minutes: 2_000,
     restarts: 1,
@@ -120,66 +120,105 @@ fn main() -> ExitCode {
     };
     let began = Instant::now();
     let size = if arguments.quick { QUICK } else { FULL };
-    let report = run(&arguments, &size);
-    println!(
-        "{} missed or skipped, {:.0} s",
-        report.missed(),
-        began.elapsed().as_secs_f64()
-    );
-    if let Some(path) = &arguments.out {
-        if let Err(message) = section::write(path, &report) {
-            eprintln!("bench-load: {message}");
-            return ExitCode::FAILURE;
+    let bench = Bench::start(&arguments, &size);
+    let mut missed = 0;
+    for (name, measure) in MEASURES {
+        if arguments.only.as_deref().is_none_or(|o| o == name) {
+            let mut report = Report::default();
+            measure(&bench, &mut report);
+            missed += report.missed();
+            // After each: a run that is broken off leaves what it has found.
+            let written = arguments
+                .out
+                .as_ref()
+                .map_or(Ok(()), |path| section::write(path, name, &report));
+            if let Err(message) = written {
+                eprintln!("bench-load: {message}");
+                return ExitCode::FAILURE;
+            }
         }
     }
+    println!(
+        "{} missed or skipped, {:.0} s",
+        missed,
+        began.elapsed().as_secs_f64()
+    );
     ExitCode::SUCCESS
 }
 
-fn run(arguments: &Arguments, size: &Size) -> Report {
-    let mut report = Report::default();
-    let wanted = |name: &str| arguments.only.as_deref().is_none_or(|o| o == name);
-    let cluster = Cluster::start_with(&[
-        ("autovacuum", "off"),
-        ("checkpoint_timeout", "1h"),
-        ("max_wal_size", "16GB"),
-        ("shared_buffers", "512MB"),
-        ("synchronous_commit", "off"),
-        ("cloudwalk_monitor.shared_memory", size.shared_memory),
-    ]);
-    let mut sides: single::Sides = Side::ALL
-        .into_iter()
-        .map(|side| (side, sides::create(&cluster, side)))
-        .collect();
-    {
-        let [(_, plain), (_, ours), ..] = &mut sides[..] else {
-            unreachable!("all sides were made")
+type Measure = fn(&Bench, &mut Report);
+
+/// In the order of the table, each with databases of its own.
+const MEASURES: [(&str, Measure); 8] = [
+    ("single", |b, report| {
+        let mut sides = b.sides(&Side::ALL);
+        single::compare(&b.cluster, &mut sides, b.size, report);
+    }),
+    ("latency", |b, report| {
+        let mut sides = b.sides(&[Side::Ours]);
+        latency::notification(&b.cluster, &mut sides[0].1, b.size, report);
+    }),
+    ("first", |b, report| {
+        let _sides = b.sides(&[Side::Plain, Side::Ours]);
+        latency::first_insert(&b.cluster, b.size, report);
+    }),
+    ("copy", |b, report| {
+        b.pair(report, bulk::compare);
+    }),
+    ("history", |b, report| {
+        history::measure(&b.cluster, b.python, b.size, report);
+    }),
+    ("crowd", |b, report| {
+        history::many_series(&b.cluster, b.size, report);
+    }),
+    ("growth", |b, report| {
+        b.pair(report, bulk::growth);
+    }),
+    ("memory", |b, report| {
+        b.pair(report, bulk::memory);
+    }),
+];
+
+/// A server to measure on.
+struct Bench<'a> {
+    cluster: Cluster,
+    python: Option<&'a Path>,
+    size: &'a Size,
+}
+
+impl<'a> Bench<'a> {
+    fn start(arguments: &'a Arguments, size: &'a Size) -> Bench<'a> {
+        let cluster = Cluster::start_with(&[
+            ("autovacuum", "off"),
+            ("checkpoint_timeout", "1h"),
+            ("max_wal_size", "16GB"),
+            ("shared_buffers", "512MB"),
+            ("synchronous_commit", "off"),
+            ("cloudwalk_monitor.shared_memory", size.shared_memory),
+        ]);
+        Bench {
+            cluster,
+            python: arguments.python.as_deref(),
+            size,
+        }
+    }
+
+    fn sides(&self, sides: &[Side]) -> single::Sides {
+        let create = |side: &Side| (*side, sides::create(&self.cluster, *side));
+        sides.iter().map(create).collect()
+    }
+
+    fn pair(
+        &self,
+        report: &mut Report,
+        measure: fn(&Cluster, &mut bulk::Pair, &Size, &mut Report),
+    ) {
+        let [mut plain, mut ours] =
+            [Side::Plain, Side::Ours].map(|side| sides::create(&self.cluster, side));
+        let mut pair = bulk::Pair {
+            plain: &mut plain,
+            ours: &mut ours,
         };
-        let mut pair = bulk::Pair { plain, ours };
-        if wanted("copy") {
-            bulk::compare(&cluster, &mut pair, size, &mut report);
-        }
-        if wanted("growth") {
-            bulk::growth(&cluster, &mut pair, size, &mut report);
-        }
-        if wanted("memory") {
-            bulk::memory(&cluster, &mut pair, size, &mut report);
-        }
+        measure(&self.cluster, &mut pair, self.size, report);
     }
-    if wanted("single") {
-        single::compare(&cluster, &mut sides, size, &mut report);
-    }
-    if wanted("latency") {
-        latency::notification(&cluster, &mut sides[1].1, size, &mut report);
-    }
-    if wanted("first") {
-        latency::first_insert(&cluster, size, &mut report);
-    }
-    drop(sides);
-    if wanted("history") {
-        history::measure(&cluster, arguments.python.as_deref(), size, &mut report);
-    }
-    if wanted("crowd") {
-        history::many_series(&cluster, size, &mut report);
-    }
-    report
 }

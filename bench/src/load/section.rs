@@ -6,27 +6,30 @@ use std::{fs, thread};
 
 use crate::figures::Report;
 
-const BEGIN: &str = "<!-- make bench-load writes from here -->";
-const END: &str = "<!-- to here -->";
+fn begin(measure: &str) -> String {
+    format!("<!-- bench-load: {measure} -->")
+}
+const END: &str = "<!-- end -->";
 
-/// Puts a report between the two marks of a file.
-pub fn write(path: &Path, report: &Report) -> Result<(), String> {
+/// Puts the report of a measure between its marks in a file.
+pub fn write(path: &Path, measure: &str, report: &Report) -> Result<(), String> {
     let text =
         fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    let text = replaced(&text, &body(report))
-        .ok_or_else(|| format!("{} has no place for it: {BEGIN}", path.display()))?;
+    let begin = begin(measure);
+    let text = replaced(&text, &begin, &body(report))
+        .ok_or_else(|| format!("{} has no place for it: {begin}", path.display()))?;
     fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
 }
 
-fn replaced(text: &str, body: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
+fn replaced(text: &str, begin: &str, body: &str) -> Option<String> {
+    let (before, rest) = text.split_once(begin)?;
     let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{body}\n{END}{after}"))
+    Some(format!("{before}{begin}\n\n{body}\n{END}{after}"))
 }
 
 fn body(report: &Report) -> String {
     format!(
-        "At commit {}, on {}. Again: `make bench-load`.\n\n{}",
+        "At commit {}, on {}.\n\n{}",
         commit(),
         machine(),
         report.table()
@@ -87,9 +90,13 @@ mod tests {
 
     #[test]
     fn what_stands_around_the_section_stays() {
-        let text = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let new = replaced(&text, "new\n").expect("both marks are there");
-        assert_eq!(new, format!("before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"));
-        assert_eq!(replaced("no marks", "new"), None);
+        let (copy, growth) = (begin("copy"), begin("growth"));
+        let text = format!("before\n{copy}\nold\n{END}\n{growth}\n{END}\nafter\n");
+        let new = replaced(&text, &copy, "new\n").expect("both marks are there");
+        assert_eq!(
+            new,
+            format!("before\n{copy}\n\nnew\n\n{END}\n{growth}\n{END}\nafter\n")
+        );
+        assert_eq!(replaced("no marks", &copy, "new"), None);
     }
 }

@@ -83,8 +83,15 @@ BEGIN
 END $$;
 CREATE TRIGGER announce AFTER INSERT ON transactions FOR EACH ROW EXECUTE FUNCTION announce();";
 
-/// Makes the database of a side.
+/// Makes the database of a side, anew where a former measure had it.
 pub fn create(cluster: &Cluster, side: Side) -> Client {
+    cluster
+        .connect()
+        .batch_execute(&format!(
+            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+            side.database()
+        ))
+        .expect("dropped");
     cluster.create_database(side.database());
     let mut client = cluster.connect_to(side.database());
     let mut run = |sql: &str| {
