@@ -221,10 +221,6 @@ impl Outlook {
                 w.others = foretold(n, Some(length));
             }
         }
-        if let Some(ten) = &mut self.ten {
-            // The volume keeps no sum of ten; its last five minutes are the nearest to where it goes.
-            ten.others = foretold(2, Some(10));
-        }
         if let Some(long) = &mut self.long {
             long.others = foretold(LENGTHS.len(), None);
         }

@@ -675,8 +675,7 @@ impl Series {
             }
         };
         let mut doubt = self.doubt + unseen(&FAST, fast);
-        // A season that is known says where a frozen level should be; what still departs from it is the incident.
-        if self.watch.is_open() && !known {
+        if self.watch.is_open() {
             doubt += square(f64::from(self.watch.age()) * self.wander());
         }
         let fast_variance = fast_gain / fast + doubt;

@@ -12,7 +12,7 @@ import sys
 from mpmath import mp, mpf, log, exp, loggamma, log1p, quad, sqrt, pi, log10
 
 mp.dps = 80
-MEANS = ["0.001", "0.01", "0.1", "0.5", "1", "3", "10", "40", "200", "1000"]
+MEANS = ["0.001", "0.01", "0.1", "0.5", "1", "3", "10", "40", "200", "1000", "5000"]
 DISPERSIONS = ["0", "0.0005", "0.01", "0.1", "0.5", "1", "2"]
 DEVIATIONS = [1, 2, 3, 5, 8, 12, 20, 40]
 
@@ -80,7 +80,7 @@ def plain():
 
 def wander():
     mp.dps = 30
-    for mean in ["1", "10"]:
+    for mean in ["1", "10", "100"]:
         for dispersion in ["0", "0.05", "0.3"]:
             for variance in ["0.002", "0.015", "0.05"]:
                 total = mpf(dispersion) + mpf(variance)
