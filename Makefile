@@ -28,7 +28,7 @@ TREE = $(TARGET)/server-tree
 TREE_BIN = $(TREE)$(call pg,bindir)
 
 .DEFAULT_GOAL = build
-.PHONY: build install uninstall demo demo-stop psql test listeners check-data bench bench-quality bench-load fmt lint deps server-known server-tree clean help
+.PHONY: build install uninstall demo demo-stop psql test listeners check-data bench bench-quality bench-load bench-simulation fmt lint deps server-known server-tree clean help
 
 ##@ Using it
 
@@ -159,6 +159,16 @@ bench-load: ## what an insert costs, beside no trigger and what people write ins
 	    --out bench/RESULTS.md $(if $(ONLY),--only $(ONLY)) \
 	    $$(test ! -e '$(LOAD_PYTHON)/ready' || echo --python '$(LOAD_PYTHON)/bin/python')
 
+# Without arguments of its own: everything follows from the seed.
+SEED = 1
+REPETITIONS = 20
+bench-simulation: ## simulate counts with peers beside; writes bench/SIMULATION.md (SEED=1 REPETITIONS=20)
+	$(CARGO) build --release --package bench --bin simulation
+	@{ printf '# Counts, simulated\n\nAt commit %s. Again: `make bench-simulation SEED=%s REPETITIONS=%s`.\n\n' \
+	    "$$(git rev-parse --short=12 HEAD)" '$(SEED)' '$(REPETITIONS)'; cat bench/simulation.md; \
+	    '$(TARGET)/release/simulation' --peers --seed '$(SEED)' --repetitions '$(REPETITIONS)'; } > '$(TARGET)/simulation.md'
+	@mv '$(TARGET)/simulation.md' bench/SIMULATION.md
+
 bench: ## what a reading costs
 	$(CARGO) bench --package detector
 
@@ -167,4 +177,4 @@ clean: ## remove all that was built
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { print substr($$0, 5) } \
-	    /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	    /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile

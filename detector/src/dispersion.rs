@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// No channel is believed to scatter more than this.
-pub(crate) const LARGEST: f64 = 10.0;
+pub(crate) const LARGEST: f64 = 3.0;
 /// Readings over which what was learned fades by a factor e.
 const MEMORY: f64 = 7200.0;
 /// Residuals count for at most this many standard deviations.
@@ -13,8 +13,6 @@ const CLIP_DISPERSION: f64 = 0.3;
 /// The weight of a residual is taken with a dispersion of at most this: weights that fall with a
 /// dispersion learned too high would keep it there.
 const WEIGHT_DISPERSION: f64 = 0.1;
-/// Information that an estimate without confidence is shrunk by.
-const SHRINK: f64 = 30.0;
 /// Information a series starts with, and never falls below.
 const PRIOR: f64 = 1.0;
 
@@ -83,11 +81,6 @@ impl Dispersion {
         let information = self.information.max(PRIOR);
         let estimate = (self.excess / information).max(kind.floor);
         (estimate + kind.confidence / information.sqrt()).min(LARGEST)
-    }
-
-    /// The dispersion as estimated, shrunk to none where little is known of it.
-    pub fn estimate(&self) -> f64 {
-        (self.excess / (self.information + SHRINK)).clamp(0.0, LARGEST)
     }
 
     /// Takes a residual. `bound` is the dispersion it was judged with; `inflation` by how much

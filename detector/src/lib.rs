@@ -32,7 +32,6 @@
 //! | [`judgement`] | what judging a reading gives: verdict, channel, surprise |
 //! | [`tail`] | tail probabilities of the negative binomial law |
 //! | `dispersion`, `level`, `season`, `window` | what a series learns: spread, levels and trend, the day's shape, the last 21 readings |
-//! | `habit` | how often a series has surprised before |
 //! | `outlook` | what all of that foretells of the next reading, and how a reading is judged by it |
 //! | [`series`] | the state of a series: advance, judge, learn |
 //! | [`bounds`] | which counts would be normal |
@@ -56,7 +55,6 @@ pub mod bounds;
 mod dispersion;
 pub mod family;
 pub mod ground;
-mod habit;
 pub mod incident;
 pub mod judgement;
 mod level;

@@ -6,10 +6,9 @@
 
 use core::f64::consts::LN_10;
 
-use crate::habit::Habit;
 use crate::incident::{OPEN, QUIET};
 use crate::judgement::{Channel, Judgement};
-use crate::tail::{self, Law};
+use crate::tail;
 use crate::volume::{Foretold, LENGTHS};
 
 /// Readings before a series gives verdicts.
@@ -42,8 +41,6 @@ pub(crate) struct Window {
     pub mean: f64,
     /// Its dispersion, with all doubt about the mean.
     pub dispersion: f64,
-    /// The part of that by which the mean itself wanders.
-    pub wander: f64,
     /// Decades taken off.
     pub penalty: f64,
     /// What the rise of the others foretells of the sum.
@@ -93,7 +90,6 @@ pub(crate) struct Long {
     /// Mean foretold, the reading in hand included, for all the readings the window counts for.
     pub mean: f64,
     pub dispersion: f64,
-    pub wander: f64,
     /// Level per reading; the last 20 must be 5 % beyond 20 of it.
     pub level: f64,
     /// What the rise of the others foretells of the sum.
@@ -119,7 +115,7 @@ impl Long {
 
     fn of(&self, sum: f64, mean: f64, dispersion: f64, twenty: f64) -> f64 {
         let high = sum > mean;
-        let mut surprise = one_sided(sum, &law(mean, dispersion, self.wander), high) - LONG_PENALTY;
+        let mut surprise = one_sided(sum, mean, dispersion, high) - LONG_PENALTY;
         let agrees = if high {
             twenty >= 21.0 * self.level
         } else {
@@ -194,15 +190,11 @@ pub(crate) struct Outlook {
     pub point: Window,
     pub pair: Option<Window>,
     pub five: Option<Window>,
-    /// Judged with the sum of 20, which is slow to notice what has lasted for ten minutes.
-    pub ten: Option<Window>,
     pub twenty: Option<Window>,
     pub long: Option<Long>,
     pub run: Run,
     /// Sum of the last 19 readings.
     pub last_nineteen: f64,
-    /// How often the series has surprised before.
-    pub habit: Habit,
 }
 
 impl Outlook {
@@ -248,9 +240,6 @@ impl Outlook {
         let with_last = self
             .pair_surprise(x)
             .filter(|both| both.beside.abs() > single.beside.abs());
-        let of = |w: Option<Window>| w.map_or(Surprise::NONE, |w| w.surprise(x));
-        let (ten, twenty) = (of(self.ten), of(self.twenty));
-        let ten_decides = ten.beside.abs() > twenty.beside.abs();
         let zeros = if x == 0.0 {
             self.run.surprise(self.point_bound)
         } else {
@@ -259,7 +248,7 @@ impl Outlook {
         let said = [
             with_last.unwrap_or(single),
             self.five.map_or(Surprise::NONE, |w| w.surprise(x)),
-            if ten_decides { ten } else { twenty },
+            self.twenty.map_or(Surprise::NONE, |w| w.surprise(x)),
             self.long
                 .map_or(Surprise::NONE, |l| l.surprise(x, self.last_nineteen + x)),
             Surprise {
@@ -268,10 +257,8 @@ impl Outlook {
             },
         ];
         j.channels = said.map(|s| s.beside);
-        for (channel, said) in Channel::ALL.into_iter().zip(said) {
-            let alone = self.habit.tempered(channel, said.alone);
-            j.alone = j.alone.max(alone.abs());
-            let signed = self.habit.tempered(channel, said.beside);
+        j.alone = said.iter().fold(0.0, |most, s| s.alone.abs().max(most));
+        for (channel, signed) in Channel::ALL.into_iter().zip(j.channels) {
             if signed.abs() > j.surprise {
                 j.surprise = signed.abs();
                 j.direction = if signed > 0.0 { 1 } else { -1 };
@@ -286,7 +273,7 @@ impl Outlook {
             }
         }
         let pair_decides = with_last.is_some() && single.beside.abs() < OPEN;
-        let (span, observed, expected) = self.span(j.channel, pair_decides, ten_decides, x);
+        let (span, observed, expected) = self.span(j.channel, pair_decides, x);
         (j.span, j.span_observed, j.span_expected) = (span, observed, expected);
         j
     }
@@ -300,20 +287,13 @@ impl Outlook {
     }
 
     /// What a channel covers: buckets, what was seen in them and what was foretold.
-    fn span(
-        &self,
-        channel: Channel,
-        pair_decides: bool,
-        ten_decides: bool,
-        x: f64,
-    ) -> (u32, f64, f64) {
+    fn span(&self, channel: Channel, pair_decides: bool, x: f64) -> (u32, f64, f64) {
         let of = |buckets: u32, w: Option<Window>| {
             w.map_or((1, x, self.fast), |w| (buckets, w.before + x, w.mean))
         };
         match channel {
             Channel::Point if pair_decides => of(2, self.pair),
             Channel::Five => of(5, self.five),
-            Channel::Twenty if ten_decides => of(10, self.ten),
             Channel::Twenty => of(20, self.twenty),
             Channel::Long => self.long.map_or((1, x, self.fast), |l| {
                 let share = f64::from(LONG_SPAN) / LONG_EFFECTIVE;
@@ -338,7 +318,7 @@ pub(crate) fn run_doubt(known: bool, five_bound: f64) -> f64 {
 fn capped(count: f64, value: f64, w: &Window) -> Surprise {
     let high = value > w.mean;
     let above = |mean: f64, dispersion: f64| {
-        let surprise = law(mean, dispersion, w.wander).upper(count);
+        let surprise = tail::upper(count, mean, dispersion);
         if value - mean < LEAST_EXCESS {
             surprise.min(BELOW_OPEN)
         } else {
@@ -346,9 +326,9 @@ fn capped(count: f64, value: f64, w: &Window) -> Surprise {
         }
     };
     if !high {
-        let alone = law(w.mean, w.dispersion, w.wander).lower(count);
+        let alone = tail::lower(count, w.mean, w.dispersion);
         let beside = if w.others.low < w.mean {
-            alone.min(law(w.others.low, w.dispersion, w.wander).lower(count) + LEAVE)
+            alone.min(tail::lower(count, w.others.low, w.dispersion) + LEAVE)
         } else {
             alone
         };
@@ -366,21 +346,11 @@ fn capped(count: f64, value: f64, w: &Window) -> Surprise {
     Surprise { alone, beside }
 }
 
-/// The law of a sum whose dispersion holds `wander` of its mean.
-fn law(mean: f64, dispersion: f64, wander: f64) -> Law {
-    let wander = wander.min(dispersion);
-    Law {
-        mean,
-        dispersion: dispersion - wander,
-        wander,
-    }
-}
-
-fn one_sided(count: f64, law: &Law, high: bool) -> f64 {
+fn one_sided(count: f64, mean: f64, dispersion: f64, high: bool) -> f64 {
     if high {
-        law.upper(count)
+        tail::upper(count, mean, dispersion)
     } else {
-        law.lower(count)
+        tail::lower(count, mean, dispersion)
     }
 }
 

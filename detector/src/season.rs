@@ -264,22 +264,8 @@ impl Season {
         here * (1.0 - place.share) + next * place.share
     }
 
-    /// How a kind of day stands to all days, over the half hours in which both were seen; 1 where
-    /// none was.
-    fn height(&self, kind: &Profile) -> f64 {
-        let (mut of_kind, mut of_all) = (0.0, 0.0);
-        for half in (0..HALVES).filter(|half| kind.days[*half] > 0) {
-            of_kind += f64::from(kind.mean[half]);
-            of_all += f64::from(self.every.mean[half]);
-        }
-        // Thin series say little of it: four events of being alike.
-        (of_kind + SHRINK / HALF) / (of_all + SHRINK / HALF)
-    }
-
     /// A half hour on one kind of day, smoothed over its neighbours. Its mean on this kind of day
-    /// is shrunk to its mean on all days at the height of this kind, by about ten events (so that a
-    /// half hour that was not seen on this kind of day yet, between others that were, is no dent in
-    /// the curve), and then to the slow mean, by four:
+    /// is shrunk to its mean on all days, by about ten events, and then to the slow mean, by four:
     /// empirical Bayes with the weight of what is borrowed counted in events, so that thin series
     /// borrow much and busy ones nothing.
     fn half_hour(&self, half: usize, weekend: bool, width: f64) -> Level {
@@ -297,7 +283,6 @@ impl Season {
                 days_of_kind: 0,
             };
         }
-        let height = self.height(kind);
         let (mut sum, mut weights) = (0.0, 0.0);
         for (half, weight) in [
             (half + HALVES - 1, NEIGHBOUR),
@@ -308,7 +293,7 @@ impl Season {
             if days > 0.0 {
                 let (of_kind, days_of_kind) = kind.at(half);
                 let borrowed = (0.1 + 0.33 * width / of_all.max(0.01 * width)).min(4.0);
-                sum += weight * (days_of_kind * of_kind + borrowed * of_all * height)
+                sum += weight * (days_of_kind * of_kind + borrowed * of_all)
                     / (days_of_kind + borrowed);
                 weights += weight;
             }

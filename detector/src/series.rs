@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
-use crate::dispersion::{self, Dispersion, Dispersions, Residual};
-use crate::habit::Habit;
+use crate::dispersion::{self, Dispersions, Residual};
 use crate::incident::{Closing, Event, Incident, Watch, OPEN, QUIET, REMEMBERED, STALE};
 use crate::judgement::{Channel, Judgement, Verdict};
 use crate::level::{self, Levels, DEPARTURE, FAST, SLOW};
@@ -22,17 +21,14 @@ pub const LARGEST: f64 = 1e15;
 
 /// Decades taken off the sums of 5 and 20 once the season is known: it explains what they saw.
 const KNOWN_PENALTY: f64 = 0.4;
-/// Largest dispersion a window is judged with, all doubt included; larger for a sum of less than two,
-/// since thin series come in groups: with this over its mean.
+/// Largest dispersion a window is judged with, all doubt included.
 const DISPERSION_CAP: f64 = 5.0;
-const GROUPS_CAP: f64 = 10.0;
 /// How the pair's dispersion follows from the point's.
 const PAIR_SHARE: f64 = 0.7;
 /// By how much a trend may be off, as a share of itself, times the readings it was carried over.
 const POINT_LEVER: f64 = 5.0;
 const PAIR_LEVER: f64 = 6.0;
 const FIVE_LEVER: f64 = 7.5;
-const TEN_LEVER: f64 = 12.0;
 const TWENTY_LEVER: f64 = 20.0;
 /// Doubt about a level, per reading without one: season known, seen on other days, not seen.
 const WANDER_KNOWN: f64 = 0.0007;
@@ -40,9 +36,6 @@ const WANDER_SEEN: f64 = 0.0015;
 const WANDER_UNSEEN: f64 = 0.004;
 /// The same per reading of the level's extra horizon, while the season is not known.
 const WANDER_LEVEL: f64 = 0.006;
-/// By how much the dispersion of the long channel is raised where its season is of one day: a day is
-/// not like the next, and an incident may have been in it.
-const YOUNG: f64 = 4.0;
 /// Readings of a gap that count.
 const GAP_CAP: f64 = 240.0;
 /// Distance in buckets up to which a gap is short: what a few lost minutes in the middle of an
@@ -99,7 +92,6 @@ pub struct Series {
     watch: Watch,
     windows: Windows,
     others: Others,
-    habit: Habit,
     /// The bucket last advanced to.
     now: i64,
     /// Length of the run of zeros.
@@ -146,7 +138,6 @@ impl Series {
             watch: Watch::NEW,
             windows: Windows::NEW,
             others: Others::NEW,
-            habit: Habit::NEW,
             now: i64::MIN,
             run_length: 0,
             incidents: 0,
@@ -421,23 +412,15 @@ impl Series {
         self.long_expected += (o.long_level - self.long_expected) * LONG_RATE;
         self.learn_run(o, x);
         if !in_incident {
-            // What the others explain is still more than the spread of this series; and what may be the
-            // beginning of an incident is not its spread, whatever it does to the level.
-            let spread = ramp(j.alone.max(j.surprise), 2.0, 4.0, 0.05);
-            let belief = if o.readings < outlook::LEARNING {
-                1.0
-            } else {
-                spread.min(belief)
+            // What the others explain is still more than the spread of this series.
+            let alone = Judgement {
+                surprise: j.alone.max(j.surprise),
+                ..*j
             };
+            let belief = self::belief(o, &alone).min(belief);
             self.learn_dispersions(o, x, belief);
         }
         self.learn_levels(o, clipped, belief, in_incident, j);
-        if event == Event::Opens {
-            self.unlearn(j);
-        }
-        if !j.learning && (!in_incident || event == Event::Opens) {
-            self.habit.learn(&j.channels);
-        }
         self.season.learn_mean(clipped, self.readings);
         self.windows.put(
             self.readings,
@@ -456,20 +439,6 @@ impl Series {
         }
         self.readings = self.readings.saturating_add(1);
         self.last_bucket = at.bucket;
-    }
-
-    /// What an incident taught before it was noticed is forgotten: the levels become again those at
-    /// the start of the window that noticed it.
-    fn unlearn(&mut self, j: &Judgement) {
-        let back = match j.channel {
-            Channel::Five => 5,
-            Channel::Twenty => 20,
-            _ => return,
-        };
-        let base = self.windows.back(self.readings, back);
-        self.windows.restore(self.readings, back);
-        self.levels.fast = base.fast + self.path;
-        self.levels.slow = base.slow + self.path;
     }
 
     /// Keeps the figures of incidents.
@@ -684,30 +653,23 @@ impl Series {
         let five_bound = self.dispersions.five.bound(&dispersion::FIVE);
         let twenty_bound = self.dispersions.twenty.bound(&dispersion::TWENTY);
         let penalty = if known { KNOWN_PENALTY } else { 0.0 };
-        // What a sum scatters more than readings by themselves would is its level's doing.
-        let alone = self.dispersions.point.estimate();
-        let wander = |of: &Dispersion, readings: f64| (of.estimate() - alone / readings).max(0.0);
 
         let point = Window {
             before: 0.0,
             mean: fast,
             dispersion: capped(
                 point_bound + fast_variance + square(POINT_LEVER * self.levels.drift),
-                fast,
             ),
-            wander: 0.5 * fast_gain * alone,
             penalty: 0.0,
             others: Foretold::NOTHING,
         };
         let pair = (n >= 20).then(|| {
             let (last, base) = (self.windows.back(n, 1), self.windows.back(n, 2));
             let slope = square(PAIR_LEVER * self.doubted_trend(base, known));
-            let mean = (base.fast + 1.5 * base.trend).exp() * (last.factor + self.factor);
             Window {
                 before: last.reading,
-                mean,
-                dispersion: capped(PAIR_SHARE * point_bound + fast_variance + slope, mean),
-                wander: 0.5 * fast_gain * alone,
+                mean: (base.fast + 1.5 * base.trend).exp() * (last.factor + self.factor),
+                dispersion: capped(PAIR_SHARE * point_bound + fast_variance + slope),
                 penalty: 0.0,
                 others: Foretold::NOTHING,
             }
@@ -715,60 +677,36 @@ impl Series {
         let five = (n >= 5).then(|| {
             let (base, sums) = (self.windows.back(n, 5), self.windows.sums(n, 4));
             let slope = square(FIVE_LEVER * self.doubted_trend(base, known));
-            let mean = (base.fast + 3.0 * base.trend).exp() * (sums.factors + self.factor);
             Window {
                 before: sums.readings,
-                mean,
-                dispersion: capped(five_bound + fast_variance + slope, mean),
-                wander: wander(&self.dispersions.five, 5.0),
+                mean: (base.fast + 3.0 * base.trend).exp() * (sums.factors + self.factor),
+                dispersion: capped(five_bound + fast_variance + slope),
                 penalty,
                 others: Foretold::NOTHING,
             }
         });
         let nineteen = self.windows.sums(n, 19);
-        let ten = (n >= 40 && known).then(|| {
-            let (base, sums) = (self.windows.back(n, 10), self.windows.sums(n, 9));
-            let slope = square(TEN_LEVER * self.doubted_trend(base, known));
-            let bound = twenty_bound + alone / 20.0;
-            let mean = (base.slow + 5.5 * base.trend).exp() * (sums.factors + self.factor);
-            let doubt = slow_variance + slope + unseen(&SLOW, slow);
-            Window {
-                before: sums.readings,
-                mean,
-                dispersion: capped(bound + doubt, mean),
-                wander: wander(&self.dispersions.twenty, 20.0),
-                penalty,
-                others: Foretold::NOTHING,
-            }
-        });
         let twenty = (n >= 40).then(|| {
             let base = self.windows.back(n, 20);
             let slope = square(TWENTY_LEVER * self.doubted_trend(base, known));
-            let mean = (base.slow + 10.5 * base.trend).exp() * (nineteen.factors + self.factor);
-            let doubt = slow_variance + slope + unseen(&SLOW, slow);
             Window {
                 before: nineteen.readings,
-                mean,
-                dispersion: capped(twenty_bound + doubt, mean),
-                wander: wander(&self.dispersions.twenty, 20.0),
+                mean: (base.slow + 10.5 * base.trend).exp() * (nineteen.factors + self.factor),
+                dispersion: capped(twenty_bound + slow_variance + slope + unseen(&SLOW, slow)),
                 penalty,
                 others: Foretold::NOTHING,
             }
         });
         let (mut long, mut long_bound, mut long_inflation) = (None, 0.0, 1.0);
         if n >= 120 && known {
-            long_inflation = 1.0 + YOUNG / self.season.experience();
+            long_inflation = 1.0 + 2.5 / self.season.experience();
             let learned = self.dispersions.long.bound(&dispersion::LONG);
             long_bound = (learned * long_inflation).min(dispersion::LARGEST);
             let expected = self.long_expected + (long_level - self.long_expected) * LONG_RATE;
             long = Some(Long {
                 before: self.long_observed,
                 mean: expected * outlook::LONG_EFFECTIVE,
-                dispersion: capped(
-                    long_bound + departure_gain / long_level,
-                    expected * outlook::LONG_EFFECTIVE,
-                ),
-                wander: long_inflation * wander(&self.dispersions.long, outlook::LONG_EFFECTIVE),
+                dispersion: capped(long_bound + departure_gain / long_level),
                 level: long_level,
                 others: Foretold::NOTHING,
             });
@@ -796,7 +734,6 @@ impl Series {
             point,
             pair,
             five,
-            ten,
             twenty,
             long,
             run: Run {
@@ -807,7 +744,6 @@ impl Series {
                 doubt: slow_variance + doubt + outlook::run_doubt(known, five_bound),
             },
             last_nineteen: nineteen.readings,
-            habit: self.habit,
         };
         let usual = self.usual_now();
         outlook.beside(|window, length| {
@@ -852,8 +788,8 @@ impl Series {
     }
 }
 
-fn capped(dispersion: f64, mean: f64) -> f64 {
-    dispersion.min(DISPERSION_CAP.max(GROUPS_CAP / mean))
+fn capped(dispersion: f64) -> f64 {
+    dispersion.min(DISPERSION_CAP)
 }
 
 /// 1 up to `from`, falling to 0 at `to`, never below `least`.

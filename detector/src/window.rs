@@ -102,17 +102,6 @@ impl Windows {
         self.trend = [slot.trend as f32; LENGTH];
     }
 
-    /// Levels and trend of the readings less than `back` (1 to 20) before reading number `n` become
-    /// those of the one `back` before it.
-    pub fn restore(&mut self, n: u64, back: usize) {
-        let from = Self::place(n, back);
-        for i in (1..back).map(|b| Self::place(n, b)) {
-            self.fast[i] = self.fast[from];
-            self.slow[i] = self.slow[from];
-            self.trend[i] = self.trend[from];
-        }
-    }
-
     /// Lifts the remembered levels (logs), where the present ones were moved by other than a reading.
     pub fn lift(&mut self, fast: f64, slow: f64) {
         self.fast.iter_mut().for_each(|v| *v += fast as f32);

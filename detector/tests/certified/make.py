@@ -1,95 +1,86 @@
 #!/usr/bin/env python3
-"""Makes tails.csv: tail probabilities in decades, by summing the law term by term with mpmath at 80 digits.
+"""Makes tails.csv: tail probabilities in decades, by summing the law term by term with mpmath at 60 digits.
 
-    pip install mpmath && (python3 make.py plain; python3 make.py wandering) > tails.csv
+    pip install mpmath && python3 make.py > tails.csv
 
-Columns: x, mean, dispersion, wander, side (1: X >= x, -1: X <= x), decades (-log10 P).
-Without wander: the negative binomial law (the Poisson law at dispersion 0), summed until a term is below 1e-60 of
-the sum. With it: the same, with its mean's logarithm normal around ln(mean) with that variance, integrated over
-twelve standard deviations on both sides by mpmath.quad (Gauss-Legendre, 30 digits, split at each deviation).
+Columns: law, x, a, b, c, side (1: X >= x, -1: X <= x), decades (-log10 P).
+count: the negative binomial law of mean a and dispersion b (0: Poisson), summed until a term is below 1e-50 of the sum.
+share: the beta-binomial law of a events, share b and correlation c (0: binomial), summed to its end.
 """
-import sys
-from mpmath import mp, mpf, log, exp, loggamma, log1p, quad, sqrt, pi, log10
+from mpmath import mp, mpf, ceil, exp, floor, log, log10, log1p, loggamma, sqrt
 
-mp.dps = 80
-MEANS = ["0.001", "0.01", "0.1", "0.5", "1", "3", "10", "40", "200", "1000", "5000"]
+mp.dps = 60
+MEANS = ["0.001", "0.01", "0.1", "0.5", "1", "3", "10", "40", "200", "1000"]
 DISPERSIONS = ["0", "0.0005", "0.01", "0.1", "0.5", "1", "2"]
-DEVIATIONS = [1, 2, 3, 5, 8, 12, 20, 40]
+WHOLES = ["2", "20", "150", "1000"]
+SHARES = ["0.002", "0.1", "0.5", "0.93"]
+CORRELATIONS = ["0", "0.0001", "0.01", "0.2"]
+DEVIATIONS = [1, 2, 3, 5, 8, 12, 20]
+CLOSE = mpf(10) ** -50
 
 
-def ln_pmf(k, mean, dispersion):
+def count_pmf(k, mean, dispersion):
     if dispersion == 0:
-        return k * log(mean) - mean - loggamma(k + 1)
+        return exp(k * log(mean) - mean - loggamma(k + 1))
     shape = 1 / dispersion
     ratio = dispersion * mean / (1 + dispersion * mean)
-    return loggamma(k + shape) - loggamma(shape) - loggamma(k + 1) - shape * log1p(dispersion * mean) + k * log(ratio)
+    ways = loggamma(k + shape) - loggamma(shape) - loggamma(k + 1)
+    return exp(ways - shape * log1p(dispersion * mean) + k * log(ratio))
 
 
-def tail(x, mean, dispersion, side, close=mpf(10) ** -60):
-    """P(X >= x) or P(X <= x), by p(k + 1) / p(k) = M (1 + phi k) / ((k + 1) (1 + phi M))."""
-    step = lambda k: mean * (1 + dispersion * k) / ((k + 1) * (1 + dispersion * mean))
+def count_tail(x, mean, dispersion, side):
+    """By p(k + 1) / p(k) = M (1 + phi k) / ((k + 1) (1 + phi M))."""
     k, term = mpf(x), mpf(1)
     total = term
-    while term > close * total:
-        if side > 0:
-            term *= step(k)
-            k += 1
-        else:
-            if k == 0:
-                break
+    while term > CLOSE * total and (side > 0 or k > 0):
+        if side < 0:
             k -= 1
-            term /= step(k)
+        step = mean * (1 + dispersion * k) / ((k + 1) * (1 + dispersion * mean))
+        term = term * step if side > 0 else term / step
+        if side > 0:
+            k += 1
         total += term
-    return exp(ln_pmf(mpf(x), mean, dispersion)) * total
+    return count_pmf(mpf(x), mean, dispersion) * total
 
 
-def wandering(x, mean, dispersion, wander, side):
-    deviation = sqrt(wander)
-
-    def integrand(z):
-        return tail(x, mean * exp(deviation * z), dispersion, side, mpf(10) ** -25) * exp(-z * z / 2)
-
-    return quad(integrand, list(range(-12, 13, 2)), maxdegree=4) / sqrt(2 * pi)
-
-
-def row(x, mean, dispersion, wander, side, probability):
-    decades = -log10(probability)
-    print(f"{x},{mean},{dispersion},{wander},{side},{mp.nstr(decades, 20)}")
+def share_pmf(k, n, p, rho):
+    ways = loggamma(n + 1) - loggamma(k + 1) - loggamma(n - k + 1)
+    if rho == 0:
+        return exp(ways + k * log(p) + (n - k) * log1p(-p))
+    a, b = p * (1 - rho) / rho, (1 - p) * (1 - rho) / rho
+    beta = lambda u, v: loggamma(u) + loggamma(v) - loggamma(u + v)
+    return exp(ways + beta(k + a, n - k + b) - beta(a, b))
 
 
-def places(mean, dispersion):
-    deviation = sqrt(mean + dispersion * mean * mean)
+def share_tail(x, n, p, rho, side):
+    ks = range(x, int(n) + 1) if side > 0 else range(0, x + 1)
+    return sum(share_pmf(mpf(k), n, p, rho) for k in ks)
+
+
+def places(mean, deviation, most):
     seen = set()
-    for count in DEVIATIONS:
+    for away in DEVIATIONS:
         for side in (1, -1):
-            x = int(mp.ceil(mean + count * deviation)) if side > 0 else int(mp.floor(mean - count * deviation))
-            if x >= 0 and (x, side) not in seen:
+            x = int(ceil(mean + away * deviation) if side > 0 else floor(mean - away * deviation))
+            if 0 <= x <= most and (x, side) not in seen:
                 seen.add((x, side))
                 yield x, side
-    if (0, -1) not in seen:
-        yield 0, -1
 
 
-def plain():
-    print("x,mean,dispersion,wander,side,decades")
-    for mean in MEANS:
-        for dispersion in DISPERSIONS:
-            for x, side in places(mpf(mean), mpf(dispersion)):
-                row(x, mean, dispersion, "0", side, tail(x, mpf(mean), mpf(dispersion), side))
+def row(law, x, a, b, c, side, probability):
+    print(f"{law},{x},{a},{b},{c},{side},{mp.nstr(-log10(probability), 20)}")
 
 
-def wander():
-    mp.dps = 30
-    for mean in ["1", "10", "100"]:
-        for dispersion in ["0", "0.05", "0.3"]:
-            for variance in ["0.002", "0.015", "0.05"]:
-                total = mpf(dispersion) + mpf(variance)
-                deviation = sqrt(mpf(mean) + total * mpf(mean) ** 2)
-                for count, side in [(2, 1), (4, 1), (7, 1), (2, -1), (4, -1)]:
-                    x = int(mp.nint(mpf(mean) + side * count * deviation))
-                    if x >= 0:
-                        p = wandering(x, mpf(mean), mpf(dispersion), mpf(variance), side)
-                        row(x, mean, dispersion, variance, side, p)
-
-
-{"plain": plain, "wandering": wander}[sys.argv[1]]()
+print("law,x,a,b,c,side,decades")
+for mean in MEANS:
+    for dispersion in DISPERSIONS:
+        m, d = mpf(mean), mpf(dispersion)
+        for x, side in places(m, sqrt(m + d * m * m), 1e9):
+            row("count", x, mean, dispersion, 0, side, count_tail(x, m, d, side))
+for n in WHOLES:
+    for p in SHARES:
+        for rho in CORRELATIONS:
+            w, s, r = mpf(n), mpf(p), mpf(rho)
+            deviation = sqrt(w * s * (1 - s) * (1 + (w - 1) * r))
+            for x, side in places(w * s, deviation, int(n)):
+                row("share", x, n, p, rho, side, share_tail(x, w, s, r, side))

@@ -86,15 +86,11 @@ impl Noise {
 
     pub fn name(&self) -> String {
         match *self {
-            Noise::Mixed {
-                dispersion,
-                slow: 0.0,
-            } if dispersion == 0.0 => "Poisson".to_owned(),
-            Noise::Mixed {
-                dispersion,
-                slow: 0.0,
-            } => format!("dispersion {dispersion}"),
-            Noise::Mixed { dispersion, slow } => format!("dispersion {dispersion}, AR {slow}"),
+            Noise::Mixed { dispersion, slow } => match (dispersion > 0.0, slow > 0.0) {
+                (false, _) => "Poisson".to_owned(),
+                (true, false) => format!("dispersion {dispersion}"),
+                (true, true) => format!("dispersion {dispersion}, AR {slow}"),
+            },
             Noise::Excited => "self-exciting".to_owned(),
             Noise::Grouped => "groups of 3".to_owned(),
             Noise::Batches => "batches".to_owned(),
