@@ -309,3 +309,37 @@ fn a_long_incident_writes_few_rows() {
         "t",
     );
 }
+
+/// In whatever order rows come, once they are folded in it is as if they had come in order of time.
+#[test]
+fn shuffled_and_grouped_loads_equal_sorted_ones() {
+    let cluster = Cluster::shared();
+    let load = |name: &str, order: &str| {
+        let mut m = Monitored::create(&cluster, name);
+        m.run(&format!(
+            "CREATE TEMP TABLE made AS SELECT {} + make_interval(mins => g) AS time, s AS status, \
+                    CASE WHEN s = 'denied' AND g BETWEEN 2000 AND 2010 THEN 70 ELSE n + abs(hashint4(g + n)) % 5 END AS count \
+               FROM generate_series(0, 2879) g, (VALUES ('approved', 110), ('denied', 6)) v(s, n)",
+            minute(0)
+        ));
+        m.run(&format!(
+            "INSERT INTO transactions (time, status, count) SELECT time, status, count FROM made ORDER BY {order}"
+        ));
+        m.assert_models();
+        m.until(
+            "SELECT count(*) FROM incidents WHERE series = 'denied' AND state = 'resolved' AND opened_at > '2025-07-15'",
+            "1",
+        );
+        m.rows(&format!(
+            "SELECT count(*)::text, md5(string_agg(s::text, ',' ORDER BY series, time)) FROM scored_series('2 days', {}) s \
+             UNION ALL SELECT series, opened_at || ' ' || buckets FROM incidents WHERE state <> 'retracted' ORDER BY 1, 2",
+            minute(2880)
+        ))
+    };
+    let sorted = load("load_sorted", "time, status");
+    assert_eq!(
+        load("load_shuffled", "hashtext(time::text || status)"),
+        sorted
+    );
+    assert_eq!(load("load_grouped", "status, time"), sorted);
+}

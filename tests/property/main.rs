@@ -61,10 +61,10 @@ fn models_and_incidents_are_those_of_the_tables() {
     println!("{played} seeds");
 }
 
-/// Seeds that found something, once.
+/// What found something, once: rows behind all states.
 #[test]
 fn seeds_that_failed_before() {
-    const SEEDS: [u64; 0] = [];
+    const SEEDS: [u64; 1] = [34];
     let cluster = cluster();
     for seed in SEEDS {
         println!("TESTBED_SEED={seed}");
