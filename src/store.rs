@@ -1,7 +1,7 @@
 //! The SQL of configuration, watched tables and states; `ledger` has that of alerts. Names of the extension's own objects are qualified with its schema, operators and
 //! functions with pg_catalog through the pinned search_path of whoever calls.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
 use detector::Limits;
@@ -34,6 +34,8 @@ thread_local! {
     /// Until a relation changes: to drop the extension is to drop its tables, to give it to another owner is to
     /// give him its tables.
     static HOME: Cell<Option<Home>> = const { Cell::new(None) };
+    /// Tables, views and sequences of the extension, until a relation changes.
+    static OWN_RELATIONS: RefCell<Option<Vec<pg_sys::Oid>>> = const { RefCell::new(None) };
     /// Whether a relation, and whether a database, has changed since somebody asked.
     static CHANGED: Cell<bool> = const { Cell::new(true) };
     static DATABASES_CHANGED: Cell<bool> = const { Cell::new(true) };
@@ -71,6 +73,12 @@ unsafe extern "C-unwind" fn note_database(_arg: pg_sys::Datum, _cache: i32, _has
 #[pg_guard]
 unsafe extern "C-unwind" fn forget(_arg: pg_sys::Datum, _relation: pg_sys::Oid) {
     HOME.set(None);
+    // Not while it is being read: then it is read once more at the next transaction.
+    OWN_RELATIONS.with(|known| {
+        if let Ok(mut known) = known.try_borrow_mut() {
+            *known = None;
+        }
+    });
     CHANGED.set(true);
 }
 
@@ -104,6 +112,32 @@ pub fn extension() -> Option<pg_sys::Oid> {
 /// Owner of the extension.
 pub fn extension_owner() -> Option<pg_sys::Oid> {
     home().map(|h| h.owner)
+}
+
+/// Locks every relation of the extension, so that nobody can drop or rebuild one before the transaction ends; false,
+/// and nothing is waited for, where somebody is at it. DROP EXTENSION locks them one by one in an order of its own:
+/// whoever waited for one of them while holding another would meet it in a deadlock.
+pub fn hold_own_relations() -> bool {
+    let Some(extension) = extension() else {
+        return true;
+    };
+    let known = OWN_RELATIONS.with(|known| known.borrow().clone());
+    let relations = known.unwrap_or_else(|| {
+        let sql = "WITH own AS (SELECT c.oid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid \
+             WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = $1 AND d.deptype = 'e' \
+               AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND c.relkind IN ('r', 'v', 'S')) \
+           SELECT oid FROM own UNION SELECT c.oid FROM pg_catalog.pg_depend d \
+             JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relkind = 'S' \
+            WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid IN (SELECT oid FROM own) \
+            ORDER BY 1";
+        let found: Vec<pg_sys::Oid> = all(sql, &[extension.into()], |r| get(r, 1));
+        OWN_RELATIONS.set(Some(found.clone()));
+        found
+    });
+    // SAFETY: takes locks of the transaction, without waiting.
+    relations
+        .into_iter()
+        .all(|oid| unsafe { pg_sys::ConditionalLockRelationOid(oid, pg_sys::AccessShareLock as _) })
 }
 
 fn missing_extension() -> ! {
@@ -270,16 +304,21 @@ fn watched(condition: &str, args: &Args) -> Vec<Monitor> {
         .collect()
 }
 
-/// Keeps a monitor's table from being dropped until the transaction ends; false if that was done already.
+/// Keeps a monitor's table from being dropped until the transaction ends; false if that was done already, or somebody
+/// is at it: nothing is waited for.
 pub fn hold_table(m: &Monitor) -> bool {
     let oid: Option<pg_sys::Oid> = one(
         "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid",
         &[m.relation.as_str().into()],
     );
     let Some(oid) = oid else { return false };
-    // SAFETY: opened by its OID and closed again; the lock stays.
+    // SAFETY: locked without waiting, since whoever has it may wait for us; opened by its OID and closed again; the
+    // lock stays.
     unsafe {
-        let relation = pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as _);
+        if !pg_sys::ConditionalLockRelationOid(oid, pg_sys::AccessShareLock as _) {
+            return false;
+        }
+        let relation = pg_sys::try_relation_open(oid, pg_sys::NoLock as _);
         if !relation.is_null() {
             pg_sys::relation_close(relation, pg_sys::NoLock as _);
         }

@@ -212,6 +212,14 @@ fn transaction<T>(f: impl FnOnce() -> T) -> Option<T> {
                     context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
                 );
             }
+            if !store::hold_own_relations() {
+                // Somebody drops or alters them, and may be waiting for us already: the next round tries again.
+                pg_sys::SetUserIdAndSecContext(user, context);
+                pg_sys::PopActiveSnapshot();
+                pg_sys::AbortCurrentTransaction();
+                delivery::settle(shared::attached(), false);
+                return None;
+            }
             let f = f.borrow_mut().take().expect("called once");
             let result = f();
             pg_sys::SetUserIdAndSecContext(user, context);
