@@ -146,7 +146,9 @@ fn a_full_queue_delays_notifications_and_nothing_else() {
     idle.batch_execute("COMMIT").unwrap();
     m.until("SELECT withheld FROM monitor_health", "0");
     m.until("SELECT status FROM monitor_health", "ok");
-    // Those of the worker one by one and in order; a heartbeat stands for that of the operator.
+    // Those of the worker one by one and in order; a heartbeat stands for that of the operator. They are counted as sent
+    // a moment before they are.
+    eventually(SOON, || (listener.payloads().len() >= 8).then_some(()));
     let heard = m.announced(&listener);
     let heard: Vec<Vec<String>> = heard
         .iter()
