@@ -764,12 +764,20 @@ BEGIN
                             coalesce(warn_below::text, 'unset'), coalesce(critical_below::text, 'unset')),
             HINT = 'critical_below <= warn_below < warn_above <= critical_above.';
   END IF;
+  IF 'infinity' IN (warn_above, critical_above, warn_below, critical_below)
+     OR least(warn_above, critical_above, warn_below, critical_below) < 0
+     OR numerator IS NOT NULL AND greatest(warn_above, critical_above, warn_below, critical_below) > 1 THEN
+    RAISE EXCEPTION 'no bucket can reach such a limit, or every one does'
+      USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = 'Counts are 0 or more; a ratio is a share, 0 to 1.',
+            HINT = 'Leave out the limits that are not to be.';
+  END IF;
   IF NOT coalesce(open_after, 1) BETWEEN 1 AND 30 OR open_within < coalesce(open_after, 1) OR open_within > 30
      OR open_within IS NOT NULL AND open_after IS NULL OR NOT coalesce(resolve_after, 1) BETWEEN 1 AND 1440 THEN
-    RAISE EXCEPTION 'an incident cannot open after % of % buckets and be resolved after %',
-                    coalesce(open_after::text, 'NULL'), coalesce(open_within::text, 'NULL'), coalesce(resolve_after::text, 'NULL')
+    RAISE EXCEPTION 'open_after, open_within and resolve_after do not go together'
       USING ERRCODE = 'invalid_parameter_value',
-            DETAIL = '1 <= open_after <= open_within <= 30, and resolve_after is 1 to 1440.',
+            DETAIL = format('They are %s, %s and %s. 1 <= open_after <= open_within <= 30, and resolve_after is 1 to 1440.',
+                            coalesce(open_after::text, 'unset'), coalesce(open_within::text, 'unset'), coalesce(resolve_after::text, 'unset')),
             HINT = 'Give for example open_after => 3, open_within => 5, resolve_after => 10.';
   END IF;
   IF NOT coalesce(sensitivity, 50) BETWEEN 0 AND 100 THEN

@@ -361,8 +361,9 @@ fn update(m: &Monitor, w: &Wanted, r: &mut Recorded, scope: &Scope, rows: &mut V
     let start = |b: i64| m.calendar.start(b);
     let before = rows.len();
     let mut add = |event| rows.push(row(m, w, r.id, r.group, event, scope));
-    // What a person resolved stays so until it has come to rest and returns.
+    // What a person resolved stays so until it has come to rest and returns, or is worse than he knew.
     let returned = !r.by_hand
+        || is_critical(i) && !r.critical
         || r.resolved_at
             .is_some_and(|t| start(i.opened.max(w.reopened)) > t);
     if r.state == "retracted" || !r.is_open() && i.is_open() && scope.current && returned {

@@ -21,6 +21,10 @@ use crate::shared::{self, Segment, LIVE, NEVER, RING};
 use crate::{delivery, notices, settings, store};
 
 static STOP: AtomicBool = AtomicBool::new(false);
+/// A transaction was not begun, since somebody drops or alters what it needs.
+static GAVE_WAY: AtomicBool = AtomicBool::new(false);
+/// How long the worker then waits.
+const GIVE_WAY_MS: i64 = 100;
 static RELOAD: AtomicBool = AtomicBool::new(false);
 
 /// At most one attempt to start a worker in this time, microseconds.
@@ -218,6 +222,7 @@ fn transaction<T>(f: impl FnOnce() -> T) -> Option<T> {
                 pg_sys::PopActiveSnapshot();
                 pg_sys::AbortCurrentTransaction();
                 delivery::settle(shared::attached(), false);
+                GAVE_WAY.store(true, Ordering::Release);
                 return None;
             }
             let f = f.borrow_mut().take().expect("called once");
@@ -341,6 +346,11 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
             Outcome::Gone => {
                 segment.unpin();
                 break;
+            }
+            // No fault: it is tried again.
+            Outcome::Failed if GAVE_WAY.swap(false, Ordering::AcqRel) => {
+                known.read_at = i64::MIN;
+                GIVE_WAY_MS
             }
             Outcome::Failed => {
                 h.stats.errors.fetch_add(1, Ordering::Relaxed);

@@ -848,3 +848,36 @@ fn a_storm_that_nobody_is_told_of_does_not_wake_the_worker_row_by_row() {
     assert!(rounds < 40, "{rounds} rounds for 200 rows");
     m.assert_models();
 }
+
+/// What somebody took for a trifle and resolved comes back when it is none.
+#[test]
+fn what_is_resolved_by_hand_comes_back_when_it_turns_critical() {
+    let (cluster, name) = database("trifle");
+    let mut m = Monitored::create(&cluster, &name);
+    m.run("SELECT set_rule('transactions', 'denied', warn_above => 12, critical_above => 30)");
+    m.calm(240);
+    let denied = |at: i64, count: i64| {
+        format!(
+            "INSERT INTO transactions (time, status, count) VALUES ({0}, 'denied', {count}), ({0}, 'approved', 120), ({0}, 'failed', 0)",
+            minute(at)
+        )
+    };
+    m.run(&denied(240, 12));
+    m.until(
+        "SELECT string_agg(series || severity || state, ',') FROM incidents",
+        "deniedwarningopen",
+    );
+    m.run("SELECT resolve_incident(id, 'false alarm') FROM incidents");
+    m.run(&denied(241, 12));
+    m.quiesce();
+    assert_eq!(m.text("SELECT state FROM incidents"), "resolved");
+    for at in 242..246 {
+        m.run(&denied(at, 400));
+    }
+    m.until(
+        "SELECT string_agg(severity || state || peak_observed, ',') FROM incidents",
+        "criticalopen400",
+    );
+    assert_eq!((m.events("opened"), m.events("reopened")), (1, 1));
+    m.assert_models();
+}

@@ -146,6 +146,12 @@ fn what_is_no_ratio_is_refused() {
         ("numerator => '{denied}'", "22023"),
         ("denominator => '{denied}'", "22023"),
         ("min_volume => 5", "22023"),
+        ("warn_above => -1", "22023"),
+        ("critical_above => 'infinity'", "22023"),
+        (
+            "numerator => '{denied}', denominator => '{denied}', warn_above => 5",
+            "22023",
+        ),
         ("numerator => '{}', denominator => '{approved}'", "22023"),
         (
             "numerator => '{denied}', denominator => '{approved}'",
