@@ -279,18 +279,6 @@ pub fn settle_silence(id: i64) {
     );
 }
 
-/// Notes, where it is in the past, that no stored state knows of maintenance that begins at a time.
-pub fn note_unfolded(monitor: i32, since: TimestampWithTimeZone) {
-    write(
-        &format!(
-            "INSERT INTO {}.unfolded (monitor, since, xid) SELECT $1, $2, pg_catalog.pg_current_xact_id()::text::bigint \
-              WHERE $2 < pg_catalog.clock_timestamp()",
-            schema()
-        ),
-        &[monitor.into(), since.into()],
-    );
-}
-
 /// First column of what a writing statement returns.
 fn returned<T: pgrx::FromDatum + pgrx::IntoDatum>(sql: &str, args: &Args) -> Option<T> {
     pgrx::Spi::connect_mut(|c| {

@@ -652,7 +652,7 @@ pub fn note_unfolded(m: &Monitor, since: i64) {
              VALUES ($1, $2, (pg_catalog.pg_current_xact_id()::text)::bigint)",
             schema()
         ),
-        &[m.id.into(), timestamp(since).into()],
+        &[m.id.into(), timestamp_or_infinity(since).into()],
     );
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::calendar::{self, DAY_US};
 use crate::round::{self, Place};
 use crate::shared::Segment;
-use crate::{delivery, settings, store};
+use crate::{delivery, keeping, settings, store};
 
 /// Batches of old alerts that one call deletes at most.
 const BATCHES: usize = 10;
@@ -25,7 +25,7 @@ pub fn by_hand(segment: Segment, places: &[Place], horizon: i64) {
     delivery::beat_by_hand(segment, calendar::now());
 }
 
-/// Once a day of the data, as the worker does.
+/// Once a day of the data, where the worker does it once an hour.
 fn store_states(place: &Place) {
     let m = place.monitor;
     let sealed = place.cell.sealed_hint.load(Ordering::Acquire);
@@ -37,7 +37,7 @@ fn store_states(place: &Place) {
     let stored = store::newest_snapshot(m);
     if stored.is_some_and(|b| day(b) < day(sealed)) {
         if let Some(states) = round::capture_shared(place) {
-            store::store_snapshot(m, &states);
+            keeping::store(m, &[states]);
         }
     }
 }

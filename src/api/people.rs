@@ -147,7 +147,10 @@ fn note_maintenance(monitor: Option<&str>, since: Option<TimestampWithTimeZone>)
     let since = since.unwrap_or_else(|| refuse_missing("since"));
     let m = store::monitor_by_name(monitor);
     let bucket = m.calendar.bucket(store::micros(since)).unwrap_or(i64::MIN);
-    ledger::note_unfolded(m.id, since);
+    let begins = store::micros(since);
+    if begins < calendar::now() {
+        store::note_unfolded(&m, begins);
+    }
     let plan = Rc::new(Plan::of_monitor(m.id, m.calendar));
     let segment = segment();
     overlay::with(|o| o.mark_dirty(segment, &plan, bucket));
