@@ -134,6 +134,9 @@ pub struct Loaded {
     pub wanted: Vec<Wanted>,
     /// Buckets from here on were folded.
     pub from: i64,
+    /// A table without rows, of which no change is known either: nothing can be said of what is recorded. So it looks
+    /// while a dump is restored, between its alerts and its rows.
+    pub knows_nothing: bool,
     pub sealed: i64,
     /// No incident that the load knows of can begin after this bucket.
     pub reach: i64,
@@ -301,6 +304,9 @@ pub fn load(place: &Place) -> Option<Loaded> {
     let result = Loaded {
         wanted,
         from: base.saturating_add(1),
+        knows_nothing: !was_live
+            && newest == i64::MIN
+            && unfolded.iter().all(|(_, since)| *since > i64::MIN),
         sealed: fold.sealed,
         reach: newest.max(fold.sealed),
         snapshots,
@@ -514,6 +520,9 @@ pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize 
         store::drop_snapshots(m, loaded.void_from);
     }
     keeping::store(m, &loaded.snapshots);
+    if loaded.knows_nothing {
+        return 0;
+    }
     reconcile::reconcile(
         m,
         &loaded.wanted,
