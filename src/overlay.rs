@@ -55,6 +55,17 @@ pub struct Reading {
     pub complete: bool,
 }
 
+/// A row that was judged a moment ago and is about to be inserted.
+struct AtHand {
+    command: u32,
+    monitor: u32,
+    series: u32,
+    bucket: i64,
+    count: i64,
+    /// Until it is recorded, it counts for those judged after it.
+    counts: bool,
+}
+
 /// Which of the last buckets a transaction has rows in.
 struct Presence {
     top: i64,
@@ -210,6 +221,8 @@ pub struct Overlay {
     /// Rows that the statement at hand has judged, not yet recorded: sums and rows.
     pending: QuickMap<(u32, i64), (i64, i32)>,
     pending_command: u32,
+    /// The row judged last, of which nothing was heard since.
+    at_hand: Option<AtHand>,
     entries: usize,
     ready: Vec<Delta>,
     /// Monitors by their place in `monitors`, and from where they must be folded again.
@@ -311,8 +324,16 @@ impl Overlay {
             .fold((0, 0), |a, (_, d)| (a.0.wrapping_add(d.0), a.1 + d.1))
     }
 
-    /// Judges a row before it is inserted.
-    pub fn judge(&mut self, segment: Segment, plan: &Rc<Plan>, key: &[u8], r: Reading) -> Opinion {
+    /// Judges a row before it is inserted. `as_it_stands`: what is inserted is this row or nothing, so that
+    /// [`Overlay::confirm`] can record it.
+    pub fn judge(
+        &mut self,
+        segment: Segment,
+        plan: &Rc<Plan>,
+        key: &[u8],
+        r: Reading,
+        as_it_stands: bool,
+    ) -> Opinion {
         let m = self.monitor(Some(segment), plan);
         let Some(seat) = self.monitors[m as usize].seat else {
             return Opinion::LEARNING;
@@ -323,6 +344,7 @@ impl Overlay {
             self.pending.clear();
             self.pending_command = command;
         }
+        self.set_aside(command);
         let kept = self.series[s as usize]
             .private
             .take()
@@ -352,9 +374,16 @@ impl Overlay {
             self.monitors[m as usize].blind |= cell.state.load(Ordering::Acquire) != LIVE;
             return Opinion::LEARNING;
         };
-        if !p.beyond && self.pending.len() < MAX_JOURNAL {
-            let e = self.pending.entry((s, r.bucket)).or_default();
-            *e = (e.0.wrapping_add(r.count), e.1 + 1);
+        self.at_hand = Some(AtHand {
+            command,
+            monitor: m,
+            series: s,
+            bucket: r.bucket,
+            count: r.count,
+            counts: !p.beyond,
+        });
+        if !as_it_stands {
+            self.set_aside(command);
         }
         self.series[s as usize].slot = p.slot.map(|n| (seat, n));
         p.command = command;
@@ -607,6 +636,30 @@ impl Overlay {
         }))
     }
 
+    /// Counts the row at hand among those that the AFTER trigger may record later.
+    fn set_aside(&mut self, command: u32) {
+        let Some(row) = self.at_hand.take() else {
+            return;
+        };
+        if row.command == command && row.counts && self.pending.len() < MAX_JOURNAL {
+            let e = self.pending.entry((row.series, row.bucket)).or_default();
+            *e = (e.0.wrapping_add(row.count), e.1 + 1);
+        }
+    }
+
+    /// Records the row judged last: it was inserted just now. False where that is not known, so that the AFTER
+    /// trigger has to read the row and record it.
+    pub fn confirm(&mut self) -> bool {
+        let command = unguarded::command();
+        match self.at_hand.take() {
+            Some(row) if row.command == command => {
+                self.journal(row.monitor, row.series, row.bucket, row.count, 1);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Records what a statement really did to a series.
     pub fn record(
         &mut self,
@@ -619,6 +672,10 @@ impl Overlay {
     ) {
         let m = self.monitor(segment, plan);
         let s = self.series(m, key);
+        self.journal(m, s, bucket, sum, rows);
+    }
+
+    fn journal(&mut self, m: u32, s: u32, bucket: i64, sum: i64, rows: i32) {
         let full = self.entries >= MAX_JOURNAL;
         let restores = self.restores;
         let level = self.level();
@@ -881,6 +938,7 @@ impl Overlay {
                 }
             }
         }
+        self.at_hand = None;
         for s in &mut self.series {
             s.private = None;
         }

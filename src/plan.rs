@@ -40,6 +40,8 @@ pub struct Plan {
     value: Option<Column>,
     keys: Vec<KeyColumn>,
     pub verdict: Option<VerdictColumns>,
+    /// A column it reads is computed after the BEFORE triggers.
+    generated: bool,
 }
 
 /// What a row says.
@@ -114,6 +116,7 @@ impl Plan {
             value: None,
             keys: Vec::new(),
             verdict: None,
+            generated: false,
         }
     }
 }
@@ -191,7 +194,14 @@ unsafe fn resolve(trigger: &pg_sys::Trigger, columns: pg_sys::TupleDesc) -> Resu
         s.parse::<i64>()
             .map_err(|_| format!("\"{s}\" is no number"))
     };
+    let generated = key_columns
+        .iter()
+        .map(|k| k.column)
+        .chain([time])
+        .chain(value)
+        .any(|c| is_generated(columns, c.number));
     Ok(Plan {
+        generated,
         monitor: number(monitor)? as i32,
         calendar: Calendar::new(number(width)?, zone),
         time,
@@ -214,6 +224,10 @@ pub unsafe fn column(columns: pg_sys::TupleDesc, name: &str) -> Option<Column> {
             type_id: a.atttypid,
         })
     })
+}
+
+unsafe fn is_generated(columns: pg_sys::TupleDesc, number: i32) -> bool {
+    (*attribute_of(columns, number - 1)).attgenerated != 0
 }
 
 /// The server's TupleDescAttr, an inline function that is not bound.
@@ -308,6 +322,25 @@ impl Plan {
             }),
         };
         Row { time, count }
+    }
+
+    /// Whether nothing changes a row after the BEFORE trigger at hand has read it, before it is inserted.
+    ///
+    /// # Safety
+    /// `data` must be the trigger data of a BEFORE ROW INSERT trigger on a live relation.
+    pub unsafe fn decides_last(&self, data: &pg_sys::TriggerData) -> bool {
+        const BEFORE_INSERT: u32 =
+            pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
+        let all = (*data.tg_relation).trigdesc;
+        if self.generated || all.is_null() {
+            return false;
+        }
+        // They fire in this order.
+        let triggers = std::slice::from_raw_parts((*all).triggers, (*all).numtriggers as usize);
+        let last = triggers
+            .iter()
+            .rfind(|t| t.tgtype as u16 as u32 & BEFORE_INSERT == BEFORE_INSERT);
+        last.is_some_and(|t| t.tgoid == (*data.tg_trigger).tgoid)
     }
 
     /// Whether the row brings a verdict along, as a restored one does.

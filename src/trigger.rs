@@ -38,6 +38,7 @@ macro_rules! finfo {
 }
 
 finfo!(pg_finfo_judge_row_wrapper);
+finfo!(pg_finfo_row_is_unrecorded_wrapper);
 finfo!(pg_finfo_record_row_wrapper);
 finfo!(pg_finfo_record_truncate_wrapper);
 finfo!(pg_finfo_rules_changed_wrapper);
@@ -135,7 +136,7 @@ pub unsafe extern "C-unwind" fn judge_row_wrapper(
     let row = plan.read(&fields, &mut key);
     let opinion = match segment {
         None => Opinion::LEARNING,
-        Some(s) => judge(s, &plan, &key, row),
+        Some(s) => judge(s, &plan, &key, row, plan.decides_last(data)),
     };
     KEY.set(key);
     let filled = fill(&plan, tuple, columns, &mut fields, opinion);
@@ -143,7 +144,13 @@ pub unsafe extern "C-unwind" fn judge_row_wrapper(
     filled.into()
 }
 
-fn judge(segment: Segment, plan: &Rc<Plan>, key: &[u8], row: plan::Row) -> Opinion {
+fn judge(
+    segment: Segment,
+    plan: &Rc<Plan>,
+    key: &[u8],
+    row: plan::Row,
+    decides_last: bool,
+) -> Opinion {
     let Some(bucket) = judged_bucket(Some(segment), plan, row.time) else {
         return Opinion::LEARNING;
     };
@@ -156,7 +163,9 @@ fn judge(segment: Segment, plan: &Rc<Plan>, key: &[u8], row: plan::Row) -> Opini
     let judged = fault::pure(|| {
         fault::at(Boundary::Judge);
         worker::help_sealing(segment, plan, bucket);
-        overlay::with(|o| o.judge(segment, plan, key, reading))
+        // Others need more than to be added: that is the AFTER trigger's to do.
+        let simple = decides_last && matches!(Age::of(segment, plan, bucket), Age::Recent);
+        overlay::with(|o| o.judge(segment, plan, key, reading, simple))
     });
     match judged {
         Ok(o) => {
@@ -219,6 +228,24 @@ unsafe fn fill(
     (*new).t_self = (*tuple).t_self;
     (*new).t_tableOid = (*tuple).t_tableOid;
     new
+}
+
+/// The WHEN condition of the AFTER INSERT trigger: evaluated when a row has been inserted. Where it is the row judged last,
+/// it is recorded here, and the server need neither remember it nor read it again. Elsewhere it is harmless: it
+/// records nothing but what was judged and not heard of since, in the same command.
+///
+/// # Safety
+/// Called by the server as a function.
+#[no_mangle]
+pub unsafe extern "C-unwind" fn row_is_unrecorded_wrapper(
+    _fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // What fails here, the AFTER trigger tries again, and tells of it.
+    let recorded = fault::pure(|| {
+        fault::at(Boundary::Record);
+        overlay::with(Overlay::confirm)
+    });
+    pg_sys::Datum::from(recorded != Ok(true))
 }
 
 /// AFTER ROW INSERT, UPDATE or DELETE: records what was really done.

@@ -343,3 +343,96 @@ fn shuffled_and_grouped_loads_equal_sorted_ones() {
     );
     assert_eq!(load("load_grouped", "status, time"), sorted);
 }
+
+/// Rows are recorded by the condition of a trigger as they were judged, unless something changes them in between.
+#[test]
+fn what_is_recorded_is_what_was_inserted() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "as_inserted");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.quiesce();
+    let refolds = m.number("SELECT refolds FROM monitor_stats");
+    let refolded = |m: &mut Monitored, what: &str| {
+        m.assert_models();
+        assert_eq!(
+            m.number("SELECT refolds FROM monitor_stats"),
+            refolds,
+            "{what}"
+        );
+    };
+    let insert = |at: i64, more: &str| {
+        let columns = "INSERT INTO transactions (time, status, count)";
+        format!(
+            "{columns} VALUES ({0}, 'denied', 5), ({0}, 'approved', 120){more}",
+            minute(at)
+        )
+    };
+    m.run("CREATE UNIQUE INDEX once ON transactions (time, status)");
+    m.run(&insert(240, ""));
+    m.run(&insert(240, " ON CONFLICT DO NOTHING"));
+    m.run(&insert(
+        240,
+        " ON CONFLICT (time, status) DO UPDATE SET count = excluded.count + 1",
+    ));
+    m.run(&format!(
+        "{}; SELECT row_is_unrecorded(), row_is_unrecorded()",
+        insert(240, " ON CONFLICT DO NOTHING")
+    ));
+    // Called by somebody on its own, the condition records nothing.
+    refolded(&mut m, "conflicts");
+
+    // Triggers that come after the one that judges.
+    m.run("CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF NEW.status = 'denied' THEN RETURN NULL; END IF; NEW.count := NEW.count + 1; NEW.status := 'failed'; RETURN NEW; END $$; \
+           CREATE TRIGGER zz_meddle BEFORE INSERT ON transactions FOR EACH ROW EXECUTE FUNCTION meddle()");
+    m.run(&insert(241, ""));
+    assert_eq!(
+        m.rows(&format!(
+            "SELECT status, count FROM transactions WHERE time = {}",
+            minute(241)
+        )),
+        [["failed", "121"]]
+    );
+    refolded(&mut m, "a trigger that changes rows");
+    m.run("DROP TRIGGER zz_meddle ON transactions; CREATE TRIGGER aa_meddle BEFORE INSERT ON transactions FOR EACH ROW EXECUTE FUNCTION meddle()");
+    m.run(&insert(242, ""));
+    refolded(&mut m, "one that comes before");
+
+    // Another row of the table between judging a row and inserting it.
+    m.run("DROP TRIGGER aa_meddle ON transactions; \
+           CREATE FUNCTION fee() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF NEW.status = 'approved' THEN INSERT INTO transactions (time, status, count) VALUES (NEW.time, 'processing', 2); END IF; RETURN NEW; END $$; \
+           CREATE TRIGGER zz_fee BEFORE INSERT ON transactions FOR EACH ROW EXECUTE FUNCTION fee()");
+    m.run(&insert(243, ""));
+    refolded(&mut m, "a row within a row");
+    m.run("DROP TRIGGER zz_fee ON transactions; CREATE TRIGGER zz_fee AFTER INSERT ON transactions FOR EACH ROW EXECUTE FUNCTION fee()");
+    m.run(&insert(244, ""));
+    refolded(&mut m, "a row after a row");
+    // And some row that a savepoint takes back.
+    m.run(&format!(
+        "BEGIN; {}; SAVEPOINT s; {}; ROLLBACK TO s; {}; COMMIT",
+        insert(245, ""),
+        insert(246, ""),
+        insert(247, "")
+    ));
+    refolded(&mut m, "a savepoint");
+    m.refused(&format!("{}, ({}, '', 1)", insert(248, ""), minute(248)));
+    m.refused(&insert(247, ""));
+    refolded(&mut m, "a statement that failed");
+    // Rows of one transaction as they come: each is judged knowing those before it.
+    let said = m.rows(&format!(
+        "INSERT INTO transactions (time, status, count) SELECT {}, 'denied', 3 FROM generate_series(1, 20) ON CONFLICT DO NOTHING RETURNING verdict",
+        minute(249)
+    ));
+    assert_eq!(said, [["normal"]]);
+    m.run("DROP INDEX once");
+    let said = m.rows(&format!(
+        "INSERT INTO transactions (time, status, count) SELECT {}, 'denied', 3 FROM generate_series(1, 20) RETURNING verdict",
+        minute(250)
+    ));
+    assert_eq!(
+        (said[0][0].as_str(), said[19][0].as_str()),
+        ("normal", "critical")
+    );
+    refolded(&mut m, "sums");
+}
