@@ -15,8 +15,8 @@ use crate::quiet;
 use crate::ratio;
 use crate::reconcile::{self, Scope, Wanted};
 use crate::shared::{
-    Cell, Direction, LoadedModel, LoadedSeries, RatioModel, Seat, Seen, Segment, SlotModel, LIVE,
-    NEVER, RING,
+    Cell, Direction, LoadedModel, LoadedSeries, RatioModel, Seat, Seen, Segment, Settled,
+    SlotModel, LIVE, NEVER, RING,
 };
 use crate::{ledger, settings, store};
 
@@ -624,12 +624,17 @@ pub fn rules_are_stale(place: &Place) -> bool {
 pub struct Changes {
     pub wanted: Vec<Wanted>,
     pub series: Vec<String>,
-    /// Slots and their new signatures, to be stored once the record is committed.
-    signatures: Vec<(u32, u64)>,
-    total: Option<u64>,
+    /// The last bucket sealed.
+    sealed: i64,
+    /// Slots and what is to be noted of them once the record is committed.
+    slots: Vec<(u32, News)>,
+    total: Option<News>,
     /// Places of ratios, and theirs.
-    ratios: Vec<(usize, u64)>,
+    ratios: Vec<(usize, News)>,
 }
+
+/// The signature of a series' incidents, and how many there were.
+type News = (u64, u32);
 
 impl Changes {
     /// Whether there is nothing to record.
@@ -639,7 +644,7 @@ impl Changes {
 
     /// Has the series looked at once more.
     pub fn look_again(&self, place: &Place) {
-        for (n, _) in &self.signatures {
+        for (n, _) in &self.slots {
             let slot = place.segment.slot(*n);
             slot.changed.store(1, Ordering::Release);
         }
@@ -647,17 +652,29 @@ impl Changes {
 
     /// Remembers that `alerts` has been brought up to this state.
     pub fn settle(&self, place: &Place) {
-        for (n, signature) in &self.signatures {
-            let slot = place.segment.slot(*n);
-            slot.reconciled.store(*signature, Ordering::Release);
+        let note = |settled: &Settled, (signature, incidents): News| {
+            settled.sign(signature);
+            settled.reaches(incidents, self.sealed);
+        };
+        for (n, news) in &self.slots {
+            note(&place.segment.slot(*n).settled, *news);
         }
-        if let Some(t) = self.total {
-            place.cell.reconciled_total.store(t, Ordering::Release);
+        if let Some(news) = self.total {
+            note(&place.cell.settled_total, news);
         }
-        for (n, signature) in &self.ratios {
-            place.cell.reconciled_ratios[*n].store(*signature, Ordering::Release);
+        for (n, news) in &self.ratios {
+            note(&place.cell.settled_ratios[*n], *news);
         }
     }
+}
+
+/// Where a series had more incidents since it was told of than it remembers, its monitor is folded again.
+fn has_lost(place: &Place, settled: &Settled, incidents: u32) -> bool {
+    let lost = settled.lost(incidents);
+    if let Some(from) = lost {
+        place.cell.mark_dirty(from);
+    }
+    lost.is_some()
 }
 
 /// Looks at the series that changed: what incidents they want, and from which sum on the worker is to be
@@ -692,10 +709,14 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
     let alarms = reconcile::remembered(&total_life.recent, total_life.incidents);
     let wanted = reconcile::wanted_total(rules, &own, &alarms);
     let signature = reconcile::signature(&wanted);
-    if signature != place.cell.reconciled_total.load(Ordering::Acquire) {
+    changes.sealed = sealed;
+    if has_lost(place, &place.cell.settled_total, total_life.incidents) {
+        return None;
+    }
+    if signature != place.cell.settled_total.signature() {
         changes.series.push(crate::key::TOTAL.into());
         changes.wanted.extend(wanted);
-        changes.total = Some(signature);
+        changes.total = Some((signature, total_life.incidents));
     }
     for (n, rule, definition) in ratio::defined(rules) {
         let r = place.segment.read(place.cell).model().ratios[n];
@@ -707,12 +728,15 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
             &reconcile::remembered(&r.ratio.recent, r.ratio.incidents),
             &reconcile::remembered(&r.life.recent, r.life.incidents),
         );
+        if has_lost(place, &place.cell.settled_ratios[n], r.life.incidents) {
+            return None;
+        }
         let signature = reconcile::signature(&wanted);
-        let known = place.cell.reconciled_ratios[n].load(Ordering::Acquire);
+        let known = place.cell.settled_ratios[n].signature();
         if signature != known && !(known == 0 && wanted.iter().all(|w| w.muted)) {
             changes.series.push(rule.series.clone());
             changes.wanted.extend(wanted);
-            changes.ratios.push((n, signature));
+            changes.ratios.push((n, (signature, r.life.incidents)));
         }
     }
     for (n, slot) in place.segment.slots_of(place.cell) {
@@ -740,6 +764,10 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
                 (*s, sums)
             }
         };
+        if has_lost(place, &slot.settled, model.life.incidents) {
+            slot.changed.store(1, Ordering::Release);
+            return None;
+        }
         let view = Provisional::of(place, &model, &windows, sealed, newest, &sums, &present);
         slot.alarm_above
             .store(view.alarm_above.to_bits(), Ordering::Release);
@@ -752,11 +780,11 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
         );
         let signature = reconcile::signature(&wanted);
         let nothing = wanted.iter().all(|w| w.muted);
-        let known = slot.reconciled.load(Ordering::Acquire);
+        let known = slot.settled.signature();
         if signature != known && !(nothing && known == 0) {
             changes.series.push(m.label(slot.key()));
             changes.wanted.extend(wanted);
-            changes.signatures.push((n, signature));
+            changes.slots.push((n, (signature, model.life.incidents)));
         }
     }
     changes.wanted.sort_by_key(|w| w.incident.opened);

@@ -59,6 +59,30 @@ fn rounds_at_once_record_each_thing_once() {
     );
 }
 
+/// A series remembers its last four incidents. More of them may come and go between two rounds.
+#[test]
+fn incidents_that_no_round_saw_are_told() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "unseen");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.run(&storms(240, 1));
+    m.quiesce();
+    let worker = m.number("SELECT worker_pid FROM monitor_health") as i32;
+    cluster.freeze(worker);
+    for k in 1..9 {
+        for at in (0..50).step_by(5) {
+            m.run(&format!("{} LIMIT 5 OFFSET {at}", storms(240 + 25 * k, 1)));
+        }
+    }
+    cluster.thaw(worker);
+    m.until(
+        "SELECT count(*) FROM incidents WHERE state = 'resolved'",
+        "9",
+    );
+    m.assert_models();
+    assert_eq!((m.events("opened"), m.events("resolved")), (9, 9));
+}
+
 /// What a round costs that finds nothing to do: no transaction id, and how much time is printed.
 #[test]
 fn an_idle_round_is_cheap() {

@@ -25,7 +25,7 @@ const ACCEPT: u32 = 480;
 const ACCEPT_NEW_KIND: u32 = 180;
 
 /// How many incidents a series remembers.
-pub(crate) const REMEMBERED: usize = 4;
+pub const REMEMBERED: usize = 4;
 
 /// One incident of one series. Plain data: no field has a forbidden value.
 #[repr(C)]

@@ -77,7 +77,7 @@ mod window;
 pub use bounds::Bounds;
 pub use family::{Assessment, Family, Model};
 pub use ground::{Ground, Sealing, SILENT_MAX};
-pub use incident::{Incident, EXTREME, OPEN, QUIET};
+pub use incident::{Incident, EXTREME, OPEN, QUIET, REMEMBERED};
 pub use judgement::{Channel, Judgement, Verdict};
 pub use lifecycle::{Alarm, Lifecycle, Own, Terms, Told};
 pub use limit::Limits;

@@ -270,10 +270,10 @@ pub struct Cell {
     pub sealed_hint: AtomicI64,
     /// Counts what was recorded of the monitor, under the lock of rounds.
     pub records: AtomicU64,
-    /// Signature of the total's state that `alerts` was last brought up to.
-    pub reconciled_total: AtomicU64,
-    /// The same of each ratio.
-    pub reconciled_ratios: [AtomicU64; RATIOS],
+    /// What was recorded of the total.
+    pub settled_total: Settled,
+    /// And of each ratio.
+    pub settled_ratios: [Settled; RATIOS],
     /// Version of the rules that the total knows.
     pub total_rules_version: AtomicU64,
     /// First slot of the monitor's list, plus one.
@@ -315,9 +315,57 @@ pub struct Slot {
     /// A sum above this (bits of an f64) wakes the worker.
     pub alarm_above: AtomicU64,
     pub changed: AtomicU32,
-    /// Signature of the state that `alerts` was last brought up to.
-    pub reconciled: AtomicU64,
+    pub settled: Settled,
     pub model: UnsafeCell<SlotModel>,
+}
+
+/// What `alerts` was last brought up to, of one series.
+#[repr(C)]
+pub struct Settled {
+    /// Signature of its incidents; 0 where it had none.
+    signature: AtomicU64,
+    /// The last bucket sealed then.
+    until: AtomicI64,
+    /// Incidents until then.
+    incidents: AtomicU32,
+}
+
+impl Settled {
+    /// Nothing yet.
+    pub const fn new() -> Settled {
+        Settled {
+            signature: AtomicU64::new(0),
+            until: AtomicI64::new(i64::MIN),
+            incidents: AtomicU32::new(0),
+        }
+    }
+
+    pub fn signature(&self) -> u64 {
+        self.signature.load(Ordering::Acquire)
+    }
+
+    pub fn sign(&self, signature: u64) {
+        self.signature.store(signature, Ordering::Release);
+    }
+
+    /// Notes that the incidents of a state are all recorded.
+    pub fn reaches(&self, incidents: u32, until: i64) {
+        self.incidents.store(incidents, Ordering::Release);
+        self.until.store(until, Ordering::Release);
+    }
+
+    /// Where more incidents came than a state remembers: the bucket from which on the table has to be asked.
+    pub fn lost(&self, incidents: u32) -> Option<i64> {
+        // The last one that was told of may have gone on, so it has to be remembered too.
+        let known = self.incidents.load(Ordering::Acquire).saturating_sub(1);
+        let forgotten = incidents.saturating_sub(detector::REMEMBERED as u32);
+        (forgotten > known).then(|| self.until.load(Ordering::Acquire).saturating_add(1))
+    }
+
+    fn reset(&self) {
+        self.sign(0);
+        self.reaches(0, i64::MIN);
+    }
 }
 
 // SAFETY: the segment is shared between processes; every field is atomic, constant after creation, or
@@ -370,10 +418,8 @@ impl Cell {
             counter.store(0, Ordering::Release);
         }
         self.follows_clock.store(0, Ordering::Release);
-        self.reconciled_total.store(0, Ordering::Release);
-        for r in &self.reconciled_ratios {
-            r.store(0, Ordering::Release);
-        }
+        self.settled_total.reset();
+        self.settled_ratios.iter().for_each(Settled::reset);
         self.total_rules_version.store(0, Ordering::Release);
         self.first_slot.store(0, Ordering::Release);
         for r in self.rows.iter().chain(&self.sums) {

@@ -134,6 +134,10 @@ impl Segment {
             m.ratios = loaded.ratios;
             m.ratios_version = loaded.ratios_version;
             m.life = loaded.life;
+            cell.settled_total.reaches(m.life.incidents, m.sealed);
+            for (r, settled) in m.ratios.iter().zip(&cell.settled_ratios) {
+                settled.reaches(r.life.incidents, m.sealed);
+            }
             m.keep_windows(&loaded.windows);
             m.seen.xmax = seen.xmax;
             m.seen.len = seen.in_progress.len() as u32;
@@ -150,6 +154,7 @@ impl Segment {
             s.life = l.life;
             s.born = l.born;
             let slot = self.slot(l.slot);
+            slot.settled.reaches(l.life.incidents, loaded.sealed);
             for (bucket, sum, rows) in &l.open {
                 if *bucket > loaded.sealed.saturating_add(RING as i64) {
                     // Dated so far ahead that the ring does not reach: read again when its time comes.

@@ -12,7 +12,7 @@ mod segment;
 mod sweep;
 
 pub use layout::{
-    Cell, Direction, RatioModel, Seat, SlotModel, LIVE, MONITORS, NEVER, RATIOS, RING,
+    Cell, Direction, RatioModel, Seat, Settled, SlotModel, LIVE, MONITORS, NEVER, RATIOS, RING,
 };
 pub use load::{LoadedModel, LoadedSeries, Seen};
 pub use merge::{Delta, PreparedWork};

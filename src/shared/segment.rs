@@ -535,7 +535,7 @@ impl Segment {
         slot.alarm_bucket = i64::MIN.into();
         slot.alarm_above = 0.into();
         slot.changed = 0.into();
-        slot.reconciled = 0.into();
+        slot.settled = Settled::new();
         *slot.model.get_mut() = SlotModel {
             series: Series::new(),
             life: Lifecycle::new(),
