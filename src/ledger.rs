@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::key;
 use crate::round::ActiveSnapshot;
-use crate::store::{failed, get, micros, one, schema, timestamp, write, Args};
+use crate::statement;
+use crate::store::{failed, first, get, micros, one, schema, timestamp, write, Args};
 
 /// Every row, as of now: whoever has waited for the append lock has to see what was appended meanwhile, and the
 /// snapshot of its statement is older than that.
@@ -281,14 +282,7 @@ pub fn settle_silence(id: i64) {
 
 /// First column of what a writing statement returns.
 fn returned<T: pgrx::FromDatum + pgrx::IntoDatum>(sql: &str, args: &Args) -> Option<T> {
-    pgrx::Spi::connect_mut(|c| {
-        let t = c.update(sql, Some(1), args).unwrap_or_else(failed);
-        if t.is_empty() {
-            None
-        } else {
-            t.first().get_one::<T>().unwrap_or_else(failed)
-        }
-    })
+    statement::write(sql, Some(1), args, first).unwrap_or_else(failed)
 }
 
 /// A row for `alerts`.

@@ -28,6 +28,7 @@ mod reconcile;
 mod round;
 mod settings;
 mod shared;
+mod statement;
 mod store;
 mod trigger;
 mod unfolded;

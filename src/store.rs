@@ -6,7 +6,7 @@ use std::ffi::CStr;
 
 use detector::Limits;
 use pgrx::datum::TimestampWithTimeZone;
-use pgrx::spi::{quote_identifier, Spi};
+use pgrx::spi::{quote_identifier, Spi, SpiTupleTable};
 use pgrx::{pg_guard, pg_sys, PgSqlErrorCode};
 
 use crate::calendar::Calendar;
@@ -18,6 +18,7 @@ use crate::plan::MOST;
 use crate::ratio;
 use crate::settings;
 use crate::shared::Direction;
+use crate::statement;
 
 /// Groups fetched at a time.
 const BATCH: i64 = 20_000;
@@ -174,14 +175,16 @@ pub(crate) fn failed<T>(e: pgrx::spi::SpiError) -> T {
 
 /// First column of the first row.
 pub(crate) fn one<T: pgrx::FromDatum + pgrx::IntoDatum>(sql: &str, args: &Args) -> Option<T> {
-    Spi::connect(|c| {
-        let t = c.select(sql, Some(1), args).unwrap_or_else(failed);
-        if t.is_empty() {
-            None
-        } else {
-            t.first().get_one::<T>().unwrap_or_else(failed)
-        }
-    })
+    statement::read(sql, Some(1), args, first).unwrap_or_else(failed)
+}
+
+/// First column of the first row.
+pub(crate) fn first<T: pgrx::FromDatum + pgrx::IntoDatum>(rows: SpiTupleTable) -> Option<T> {
+    if rows.is_empty() {
+        None
+    } else {
+        rows.first().get_one::<T>().unwrap_or_else(failed)
+    }
 }
 
 /// Every row, turned into something by a closure.
@@ -190,18 +193,14 @@ pub(crate) fn all<T>(
     args: &Args,
     row: impl Fn(&pgrx::spi::SpiHeapTupleData) -> Option<T>,
 ) -> Vec<T> {
-    Spi::connect(|c| {
-        c.select(sql, None, args)
-            .unwrap_or_else(failed)
-            .filter_map(|r| row(&r))
-            .collect()
+    statement::read(sql, None, args, |rows| {
+        rows.filter_map(|r| row(&r)).collect()
     })
+    .unwrap_or_else(failed)
 }
 
 pub(crate) fn write(sql: &str, args: &Args) {
-    Spi::connect_mut(|c| {
-        c.update(sql, None, args).unwrap_or_else(failed);
-    })
+    statement::write(sql, None, args, |_| ()).unwrap_or_else(failed)
 }
 
 pub(crate) fn get<T: pgrx::FromDatum + pgrx::IntoDatum>(
@@ -859,14 +858,7 @@ pub fn prune_alerts(before: i64, horizon: i64, after: i64) -> Option<i64> {
         timestamp(before).into(),
         timestamp(horizon).into(),
     ];
-    Spi::connect_mut(|c| {
-        let t = c.update(&sql, None, &args).unwrap_or_else(failed);
-        if t.is_empty() {
-            None
-        } else {
-            t.first().get_one().unwrap_or_else(failed)
-        }
-    })
+    statement::write(&sql, None, &args, first).unwrap_or_else(failed)
 }
 
 /// Notes anew what is open, where rows came into `alerts` with its trigger switched off.

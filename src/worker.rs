@@ -18,7 +18,7 @@ use crate::partitions;
 use crate::plan::Plan;
 use crate::round::{self, Place};
 use crate::shared::{self, Segment, LIVE, NEVER, RING};
-use crate::{delivery, notices, settings, store};
+use crate::{delivery, notices, settings, statement, store};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 /// A transaction was not begun, since somebody drops or alters what it needs.
@@ -257,6 +257,8 @@ struct Known {
     swept_at: i64,
     /// When the clock next has something to say of a monitor.
     said_next: HashMap<i32, i64>,
+    /// Version of each monitor's models when it was last looked at.
+    versions: HashMap<i32, u64>,
 }
 
 /// How far the deletion of old alerts has come.
@@ -313,6 +315,7 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
     h.worker_latch
         .store(pg_sys::MyLatch as usize, Ordering::Release);
     delivery::set_apart();
+    statement::keep_plans();
     h.due_at.store(calendar::now(), Ordering::Release);
     let mut known = Known {
         monitors: Vec::new(),
@@ -323,6 +326,7 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
         pruning: Pruning::default(),
         swept_at: i64::MIN,
         said_next: HashMap::new(),
+        versions: HashMap::new(),
     };
     let mut backoff_ms = 0i64;
     while !must_stop() {
@@ -458,7 +462,7 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
     if prepared {
         due = due.min(1_000_000);
     }
-    for i in 0..known.monitors.len() {
+    for i in changed_first(segment, known) {
         if must_stop() {
             return Outcome::Done(due);
         }
@@ -471,6 +475,7 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
         let alerts = &segment.header().stats.alerts;
         let before = alerts.load(Ordering::Relaxed);
         let outcome = one(&place, rules, known.rules_version);
+        send(segment);
         let next = known.said_next.entry(m.id).or_insert(0);
         if alerts.load(Ordering::Relaxed) != before {
             *next = 0;
@@ -501,6 +506,8 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
             }
         }
         send(segment);
+        let version = place.cell.version.load(Ordering::Acquire);
+        known.versions.insert(m.id, version);
         store_states(&place, &mut known.stored_hour);
         segment.forget_snapshot(place.cell, now);
         if let Some(us) = place.next_due(calendar::now()) {
@@ -525,6 +532,19 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
     } else {
         Outcome::Done(due)
     }
+}
+
+/// The monitors, those first in which something happened since they were last looked at: what they have to tell must
+/// not wait for the upkeep of the others.
+fn changed_first(segment: Segment, known: &Known) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..known.monitors.len()).collect();
+    order.sort_by_cached_key(|i| {
+        let id = known.monitors[*i].id;
+        let cell = segment.cell(id).map(|(_, cell)| cell);
+        let version = cell.map(|c| c.version.load(Ordering::Acquire));
+        version.as_ref() == known.versions.get(&id)
+    });
+    order
 }
 
 /// Announces what was recorded. False: it has to wait.
