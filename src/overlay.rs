@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use detector::{Judgement, Limits, Sensitivity, Series, Verdict};
+use detector::{Foretelling, Judgement, Limits, Sensitivity, Series, Verdict};
 use pgrx::{pg_guard, pg_sys};
 
 use crate::calendar::Calendar;
@@ -141,6 +141,8 @@ struct Private {
     state: Series,
     committed: i64,
     own: i64,
+    /// What is foretold of the bucket, once a row of it was judged.
+    foretold: Option<Foretelling>,
     last: Option<(f64, Judgement)>,
     limits: Limits,
     direction: Direction,
@@ -390,7 +392,8 @@ impl Overlay {
         p.own = p.own.wrapping_add(r.count);
         let sum = p.committed.wrapping_add(p.own).max(0);
         let x = sum as f64;
-        let j = p.state.judge(x);
+        let foretold = p.foretold.get_or_insert_with(|| p.state.foretell());
+        let j = p.state.judge_by(foretold, x);
         p.last = Some((x, j));
         let alone = p.committed == 0 && p.own == r.count;
         let mut opinion = opinion(
@@ -446,11 +449,13 @@ impl Overlay {
         let pace = cal.pace();
         let ring_end = p.sealed.saturating_add(RING as i64);
         let x = p.committed.wrapping_add(p.own).max(0) as f64;
+        let foretold = p.foretold.take().unwrap_or_else(|| p.state.foretell());
         let j = match p.last {
             Some((seen, j)) if seen == x => j,
-            _ => p.state.judge(x),
+            _ => p.state.judge_by(&foretold, x),
         };
-        p.state.learn(x, &j, cal.moment(p.bucket), pace);
+        p.state
+            .learn_by(&foretold, x, &j, cal.moment(p.bucket), pace);
         let first = (p.bucket + 1).max(bucket.saturating_sub(PRESENCE as i64));
         for b in first..bucket {
             let i = b.rem_euclid(RING as i64) as usize;
@@ -623,6 +628,7 @@ impl Overlay {
             state,
             committed: if in_ring { ring[place(bucket)] } else { 0 },
             own: own(bucket).0,
+            foretold: None,
             last: None,
             limits,
             direction,

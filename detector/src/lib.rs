@@ -86,7 +86,7 @@ pub use ratio::Ratio;
 pub use reason::{reason, reason_of_share, ReasonInput};
 pub use score::score;
 pub use sensitivity::Sensitivity;
-pub use series::{Series, LARGEST};
+pub use series::{Foretelling, Series, LARGEST};
 pub use snapshot::StateError;
 pub use value::{ValueJudgement, Values};
 pub use volume::{Part, Sums, Volume};

@@ -103,6 +103,10 @@ pub struct Series {
     spare: [u8; 3],
 }
 
+/// What a series foretells of a bucket; see [`Series::foretell`].
+#[derive(Clone, Copy)]
+pub struct Foretelling(Option<Outlook>);
+
 impl Default for Series {
     fn default() -> Self {
         Self::new()
@@ -199,7 +203,7 @@ impl Series {
         let j = outlook.judge(x);
         let anomalous = sensitivity.verdict(&j, true) >= Verdict::Warning;
         let bounds = anomalous.then(|| Bounds::under(outlook, sensitivity));
-        self.learn_by(&outlook, x, &j, at, pace);
+        self.take(&outlook, x, &j, at, pace);
         (j, bounds)
     }
 
@@ -293,6 +297,35 @@ impl Series {
             return Judgement::learning(x + 0.5, x);
         }
         self.outlook().judge(x)
+    }
+
+    /// What the state foretells of the bucket that was last advanced to: for [`judge_by`](Series::judge_by) and
+    /// [`learn_by`](Series::learn_by) to share, as long as the state is the same. It is half of what a reading costs.
+    pub fn foretell(&self) -> Foretelling {
+        Foretelling((self.readings > 0).then(|| self.outlook()))
+    }
+
+    /// [`judge`](Series::judge) by what was foretold.
+    pub fn judge_by(&self, foretold: &Foretelling, x: f64) -> Judgement {
+        match &foretold.0 {
+            Some(outlook) if is_reading(x) => outlook.judge(x.min(LARGEST)),
+            _ => self.judge(x),
+        }
+    }
+
+    /// [`learn`](Series::learn) by what was foretold.
+    pub fn learn_by(
+        &mut self,
+        foretold: &Foretelling,
+        x: f64,
+        j: &Judgement,
+        at: Moment,
+        pace: Pace,
+    ) {
+        match &foretold.0 {
+            Some(outlook) if is_reading(x) => self.take(outlook, x.min(LARGEST), j, at, pace),
+            _ => self.learn(x, j, at, pace),
+        }
     }
 
     /// The mean of a bucket at this time of day, and the days behind it; none where it was not seen.
@@ -394,10 +427,10 @@ impl Series {
             self.season.start(x + 0.5);
         }
         let outlook = self.outlook();
-        self.learn_by(&outlook, x, j, at, pace);
+        self.take(&outlook, x, j, at, pace);
     }
 
-    fn learn_by(&mut self, o: &Outlook, x: f64, j: &Judgement, at: Moment, pace: Pace) {
+    fn take(&mut self, o: &Outlook, x: f64, j: &Judgement, at: Moment, pace: Pace) {
         let event = self.watch.observe(j, o.seen && !o.known);
         self.record(event, o, x, j, at.bucket);
 
