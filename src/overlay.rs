@@ -26,6 +26,8 @@ use crate::{calendar, unguarded, worker};
 
 /// Journal entries of one transaction; past that it only remembers from where the table must be folded.
 const MAX_JOURNAL: usize = 4096;
+/// Entries for which a backend keeps the room from one transaction to the next.
+const FEW: usize = 64;
 /// Buckets for which a transaction remembers that it has rows in them.
 const PRESENCE: usize = 4096;
 
@@ -194,6 +196,22 @@ struct Level {
 }
 
 impl Level {
+    /// Itself without what it holds, where its room is worth keeping.
+    fn emptied(mut self) -> Option<Level> {
+        let small = self.deltas.capacity() <= FEW && self.dirty.capacity() <= FEW;
+        let (mut deltas, mut dirty) = (
+            std::mem::take(&mut self.deltas),
+            std::mem::take(&mut self.dirty),
+        );
+        deltas.clear();
+        dirty.clear();
+        small.then(|| Level {
+            deltas,
+            dirty,
+            ..Level::default()
+        })
+    }
+
     fn add(&mut self, series: u32, bucket: i64, sum: i64, rows: i32) {
         let e = self.deltas.entry((series, bucket)).or_default();
         e.0 = e.0.wrapping_add(sum);
@@ -236,6 +254,9 @@ pub struct Overlay {
     restores: bool,
     /// Something of it was lost in a fault: once it commits, every monitor is folded again.
     broken: bool,
+    /// Room of former transactions.
+    spare_level: Option<Level>,
+    spare_presence: Option<Box<Presence>>,
     /// Copies of former transactions.
     kept: Kept<Private>,
 }
@@ -259,7 +280,13 @@ impl Overlay {
             self.monitors.push(TouchedMonitor {
                 plan: plan.clone(),
                 seat: None,
-                presence: Box::new(Presence::new()),
+                presence: match self.spare_presence.take() {
+                    Some(mut room) => {
+                        *room = Presence::new();
+                        room
+                    }
+                    None => Box::new(Presence::new()),
+                },
                 blind: false,
             });
             self.monitors.len() - 1
@@ -300,10 +327,8 @@ impl Overlay {
     fn level(&mut self) -> &mut Level {
         let nest = unguarded::nest_level();
         if self.levels.last().is_none_or(|l| l.nest < nest) {
-            self.levels.push(Level {
-                nest,
-                ..Level::default()
-            });
+            let room = self.spare_level.take().unwrap_or_default();
+            self.levels.push(Level { nest, ..room });
         }
         self.levels.last_mut().expect("pushed above")
     }
@@ -770,8 +795,36 @@ impl Overlay {
                 }
             }
         }
+        let small = self.monitors.len() <= FEW
+            && self.index.capacity() <= FEW
+            && self.pending.capacity() <= FEW
+            && self.levels.len() == 1;
+        if self.broken || !small {
+            *self = Overlay {
+                kept,
+                ..Overlay::default()
+            };
+            return;
+        }
+        // The room that a payment needs is kept from one to the next.
+        let monitors = std::mem::take(&mut self.monitors);
+        let spare = self.levels.pop().and_then(Level::emptied);
+        let (mut index, mut pending) = (
+            std::mem::take(&mut self.index),
+            std::mem::take(&mut self.pending),
+        );
+        index.clear();
+        pending.clear();
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
         *self = Overlay {
             kept,
+            index,
+            pending,
+            spare_level: spare,
+            spare_presence: monitors.into_iter().next().map(|m| m.presence),
+            series: std::mem::take(&mut self.series),
+            ready,
             ..Overlay::default()
         };
     }
