@@ -338,6 +338,7 @@ impl Overlay {
         let Some(seat) = self.monitors[m as usize].seat else {
             return Opinion::LEARNING;
         };
+        let key = segment.counted_as(seat.cell, key);
         let s = self.series(m, key);
         let command = unguarded::command();
         if self.pending_command != command {
@@ -412,6 +413,7 @@ impl Overlay {
     /// What would be said of a reading that is not inserted.
     pub fn peek(&mut self, segment: Segment, m: &Monitor, key: &[u8], r: Reading) -> Option<Peek> {
         let seat = segment.seat(m.id)?;
+        let key = segment.counted_as(seat.cell, key);
         let touched = self.monitors.iter().position(|t| t.plan.monitor == m.id);
         let series = touched.and_then(|i| self.find_series(i as u32, key));
         let who = Who {
@@ -671,6 +673,10 @@ impl Overlay {
         rows: i32,
     ) {
         let m = self.monitor(segment, plan);
+        let key = match (segment, self.monitors[m as usize].seat) {
+            (Some(s), Some(seat)) => s.counted_as(seat.cell, key),
+            _ => key,
+        };
         let s = self.series(m, key);
         self.journal(m, s, bucket, sum, rows);
     }
@@ -799,7 +805,7 @@ impl Overlay {
                 let seat = self.monitors[touched.monitor as usize].seat;
                 if touched.slot.map(|(of, _)| of) != seat {
                     touched.slot =
-                        seat.and_then(|s| Some((s, segment.place_series(s, &touched.key)?)));
+                        seat.and_then(|s| Some((s, slot_for(segment, s, &touched.key)?)));
                 }
                 match touched.slot {
                     Some((seat, slot)) => self.ready.push(Delta {
@@ -951,6 +957,17 @@ impl Overlay {
                 self.monitors[m as usize].presence.set(*bucket);
             }
         }
+    }
+}
+
+/// The slot to which a series' rows are added. Until the models are loaded none is taken into use: the load finds which
+/// series had one before, and sees these rows.
+fn slot_for(segment: Segment, seat: Seat, key: &[u8]) -> Option<u32> {
+    let cell = &segment.header().cells[seat.cell as usize];
+    if cell.state.load(Ordering::Acquire) == LIVE {
+        segment.place_series(seat, key)
+    } else {
+        segment.find_slot(seat.cell, key)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::ratio::Membership;
 /// Says "this is ours"; written last by the creator.
 pub const MAGIC: u64 = 0x636c_6f75_6477_6d31;
 /// Changes with every change of this file or of a state of the detector.
-pub const LAYOUT: u32 = 12;
+pub const LAYOUT: u32 = 13;
 /// Unsealed buckets a series can hold. Lateness and a lagging worker have to fit in.
 pub const RING: usize = 32;
 /// Monitors of one database.
@@ -278,6 +278,9 @@ pub struct Cell {
     pub total_rules_version: AtomicU64,
     /// First slot of the monitor's list, plus one.
     pub first_slot: AtomicU32,
+    /// 1 once a series found no slot: from then on no further one gets a slot, so that each is either a series of its
+    /// own all the time or a part of `(other)` all the time.
+    pub full: AtomicU32,
     pub rows: [AtomicI64; RING],
     pub sums: [AtomicI64; RING],
     pub model: UnsafeCell<Model>,
@@ -422,6 +425,7 @@ impl Cell {
         self.settled_ratios.iter().for_each(Settled::reset);
         self.total_rules_version.store(0, Ordering::Release);
         self.first_slot.store(0, Ordering::Release);
+        self.full.store(0, Ordering::Release);
         for r in self.rows.iter().chain(&self.sums) {
             r.store(0, Ordering::Release);
         }
