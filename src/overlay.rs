@@ -179,6 +179,8 @@ struct Level {
     nest: i32,
     deltas: QuickMap<(u32, i64), (i64, i32)>,
     dirty: QuickMap<u32, i64>,
+    /// Earliest bucket per monitor that was changed while the session was switched off.
+    passed_over: QuickMap<u32, i64>,
     spilled: bool,
     rules: bool,
     /// Earliest bucket per monitor of rows that are not judged yet, since they are dated ahead.
@@ -200,6 +202,10 @@ impl Level {
     fn dirty(&mut self, monitor: u32, from: i64) {
         let d = self.dirty.entry(monitor).or_insert(NEVER);
         *d = (*d).min(from);
+    }
+    fn pass_over(&mut self, monitor: u32, from: i64) {
+        let p = self.passed_over.entry(monitor).or_insert(NEVER);
+        *p = (*p).min(from);
     }
     fn future(&mut self, monitor: u32, from: i64) {
         let f = self.future.entry(monitor).or_insert(NEVER);
@@ -229,6 +235,7 @@ pub struct Overlay {
     ready_dirty: Vec<(u32, i64)>,
     ready_quiet: Vec<(Seat, i64)>,
     ready_future: Vec<(u32, i64)>,
+    ready_passed_over: Vec<(u32, i64)>,
     xid: u32,
     /// The transaction restores rows of a dump.
     restores: bool,
@@ -705,6 +712,12 @@ impl Overlay {
         self.level().dirty(m, from);
     }
 
+    /// The same, once the worker's next tick has come: the session is switched off.
+    pub fn pass_over(&mut self, segment: Option<Segment>, plan: &Rc<Plan>, from: i64) {
+        let m = self.monitor(segment, plan);
+        self.level().pass_over(m, from);
+    }
+
     /// Notes a row that is dated too far ahead to be judged.
     pub fn note_future(&mut self, segment: Segment, plan: &Rc<Plan>, bucket: i64) {
         let m = self.monitor(Some(segment), plan);
@@ -783,12 +796,15 @@ impl Overlay {
         self.ready_dirty.clear();
         self.ready_quiet.clear();
         self.ready_future.clear();
+        self.ready_passed_over.clear();
         // SAFETY: reads the transaction state.
         self.xid = unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner();
         for level in &self.levels {
             for (m, from) in &level.dirty {
                 self.ready_dirty.push((*m, *from));
             }
+            let passed_over = level.passed_over.iter().map(|(m, from)| (*m, *from));
+            self.ready_passed_over.extend(passed_over);
             self.ready_future
                 .extend(level.future.iter().map(|(m, bucket)| (*m, *bucket)));
             for (m, until) in &level.quiet {
@@ -855,6 +871,9 @@ impl Overlay {
                 true
             });
         }
+        for (m, from) in &self.ready_passed_over {
+            segment.pass_over(self.monitors[*m as usize].plan.monitor, *from, now);
+        }
         for (m, bucket) in &self.ready_future {
             segment.note_future(self.monitors[*m as usize].plan.monitor, *bucket);
         }
@@ -883,7 +902,8 @@ impl Overlay {
             }
         };
         for level in &self.levels {
-            for (m, bucket) in level.dirty.iter().chain(&level.future) {
+            let changed = level.dirty.iter().chain(&level.passed_over);
+            for (m, bucket) in changed.chain(&level.future) {
                 note(self.monitors[*m as usize].seat, *bucket);
             }
             for (s, bucket) in level.deltas.keys() {
@@ -912,6 +932,9 @@ impl Overlay {
                     }
                     for (m, from) in top.dirty {
                         parent.dirty(m, from);
+                    }
+                    for (m, from) in top.passed_over {
+                        parent.pass_over(m, from);
                     }
                     for (m, until) in top.quiet {
                         parent.quiet(m, until);

@@ -49,6 +49,16 @@ impl<'a> Place<'a> {
             || self.cell.dirty_from.load(Ordering::Acquire) != NEVER
     }
 
+    /// Whether the models account for all that has committed, as far as is known.
+    pub fn is_exact(&self) -> bool {
+        !self.needs_load() && !self.cell.is_behind()
+    }
+
+    /// Marks dirty what sessions changed that are switched off.
+    pub fn catch_up(&self) {
+        self.read_again_when(&self.cell.passed_over_from, |_| true);
+    }
+
     /// Which series are counted on their own, as it is now.
     pub fn places(&self) -> Places<'static> {
         let (segment, cell) = (self.segment, self.seat.cell);
@@ -542,7 +552,7 @@ fn capture(fold: &Fold, room: u32) -> store::Snapshot {
 /// A snapshot of the models as they are shared.
 pub fn capture_shared(place: &Place) -> Option<store::Snapshot> {
     let held = place.segment.read(place.cell);
-    if place.needs_load() || held.model().sealed == i64::MIN {
+    if !place.is_exact() || held.model().sealed == i64::MIN {
         return None;
     }
     let model = held.model();
@@ -736,7 +746,7 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
     let m = place.monitor;
     let mut changes = Changes::default();
     let newest = place.cell.newest.load(Ordering::Acquire);
-    if place.needs_load() {
+    if !place.is_exact() {
         return None;
     }
     let (sealed, total, total_life, windows, present) = {

@@ -37,7 +37,7 @@ fn verify_models(
             "no shared memory".into(),
         )]);
     };
-    if place.needs_load() || place.cell.loading.load(Ordering::Acquire) != 0 {
+    if !place.is_exact() || place.cell.loading.load(Ordering::Acquire) != 0 {
         worker::wake(place.segment);
         return TableIterator::new(vec![(
             key::TOTAL.to_string(),
