@@ -511,8 +511,12 @@ fn encode_monitor(ground: &Ground, life: &Lifecycle) -> Vec<u8> {
 }
 
 fn decode_monitor(bytes: &[u8]) -> Option<(Ground, Lifecycle)> {
-    let (ground, life) = decode_pair(bytes)?;
-    Some((Ground::decode(ground).ok()?, life))
+    let both = || {
+        let (ground, life) = decode_pair(bytes)?;
+        Some((Ground::decode(ground).ok()?, life))
+    };
+    // Version 2 of the states stored no lifecycle of it.
+    both().or_else(|| Some((Ground::decode(bytes).ok()?, Lifecycle::new())))
 }
 
 fn encode_series(series: &Series, life: &Lifecycle, born: i64) -> Vec<u8> {
