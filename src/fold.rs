@@ -9,6 +9,7 @@ use detector::{
 };
 
 use crate::calendar::Calendar;
+use crate::key;
 use crate::maintenance::{self, Stretch};
 use crate::monitor::{InForce, Monitor, Rule};
 use crate::ratio::{self, Membership};
@@ -202,6 +203,9 @@ pub struct Shown<'a> {
     pub left_out: bool,
 }
 
+/// Whether a series is one of its own. Asked once of each.
+pub type Places<'a> = Box<dyn Fn(&[u8]) -> bool + 'a>;
+
 /// A fold in progress.
 pub struct Fold<'a> {
     pub calendar: &'a Calendar,
@@ -218,7 +222,11 @@ pub struct Fold<'a> {
     total_rule: InForce,
     /// Maintenance: left out.
     pub windows: &'a [Stretch],
+    /// By key; that of a series without a place leads to `(other)`.
     index: HashMap<Vec<u8>, usize>,
+    has_place: Places<'a>,
+    /// Some series are counted in `(other)`, since there was no room for them.
+    pub is_full: bool,
     bucket: i64,
     touched: Vec<usize>,
     /// Show readings from this bucket on; NEVER shows none.
@@ -250,10 +258,22 @@ impl<'a> Fold<'a> {
             total_rule: monitor.total_rule(rules),
             windows,
             index: HashMap::new(),
+            has_place: Box::new(|_| true),
+            is_full: false,
             bucket: i64::MIN,
             touched: Vec::new(),
             show_from: NEVER,
         }
+    }
+
+    /// The same, where there may not be room for all series.
+    pub fn with_places(self, has_place: Places<'a>) -> Fold<'a> {
+        Fold { has_place, ..self }
+    }
+
+    /// Whether a series is one of its own.
+    pub fn has_place(&self, key: &[u8]) -> bool {
+        (self.has_place)(key)
     }
 
     /// Goes on from a state: its monitor's part.
@@ -298,6 +318,12 @@ impl<'a> Fold<'a> {
     fn place(&mut self, key: &[u8]) -> usize {
         if let Some(i) = self.index.get(key) {
             return *i;
+        }
+        if key != key::OTHER_KEY && !self.has_place(key) {
+            self.is_full = true;
+            let i = self.place(key::OTHER_KEY);
+            self.index.insert(key.to_vec(), i);
+            return i;
         }
         let i = self.series.len();
         let member = ratio::membership(self.rules, &self.monitor.label(key));

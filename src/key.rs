@@ -12,6 +12,8 @@ const NULL: &str = "(null)";
 const ALL: &str = "(all)";
 /// Key of the series that takes what has no place of its own: no column can encode to it.
 pub const OTHER_KEY: &[u8] = &[2];
+/// Under this key is stored how many series there was room for, where some are counted in `(other)`. No series has it.
+pub const ROOM_KEY: &[u8] = &[3];
 
 /// Appends one column's value. NULL is a value of its own.
 #[inline]

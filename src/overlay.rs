@@ -183,6 +183,8 @@ struct Level {
     nest: i32,
     deltas: QuickMap<(u32, i64), (i64, i32)>,
     dirty: QuickMap<u32, i64>,
+    /// Earliest bucket per monitor that was changed while the session was switched off.
+    passed_over: QuickMap<u32, i64>,
     spilled: bool,
     rules: bool,
     /// Earliest bucket per monitor of rows that are not judged yet, since they are dated ahead.
@@ -221,6 +223,10 @@ impl Level {
         let d = self.dirty.entry(monitor).or_insert(NEVER);
         *d = (*d).min(from);
     }
+    fn pass_over(&mut self, monitor: u32, from: i64) {
+        let p = self.passed_over.entry(monitor).or_insert(NEVER);
+        *p = (*p).min(from);
+    }
     fn future(&mut self, monitor: u32, from: i64) {
         let f = self.future.entry(monitor).or_insert(NEVER);
         *f = (*f).min(from);
@@ -249,6 +255,7 @@ pub struct Overlay {
     ready_dirty: Vec<(u32, i64)>,
     ready_quiet: Vec<(Seat, i64)>,
     ready_future: Vec<(u32, i64)>,
+    ready_passed_over: Vec<(u32, i64)>,
     xid: u32,
     /// The transaction restores rows of a dump.
     restores: bool,
@@ -365,6 +372,7 @@ impl Overlay {
         let Some(seat) = self.monitors[m as usize].seat else {
             return Opinion::LEARNING;
         };
+        let key = segment.counted_as(seat.cell, key);
         let s = self.series(m, key);
         let command = unguarded::command();
         if self.pending_command != command {
@@ -440,6 +448,7 @@ impl Overlay {
     /// What would be said of a reading that is not inserted.
     pub fn peek(&mut self, segment: Segment, m: &Monitor, key: &[u8], r: Reading) -> Option<Peek> {
         let seat = segment.seat(m.id)?;
+        let key = segment.counted_as(seat.cell, key);
         let touched = self.monitors.iter().position(|t| t.plan.monitor == m.id);
         let series = touched.and_then(|i| self.find_series(i as u32, key));
         let who = Who {
@@ -702,6 +711,10 @@ impl Overlay {
         rows: i32,
     ) {
         let m = self.monitor(segment, plan);
+        let key = match (segment, self.monitors[m as usize].seat) {
+            (Some(s), Some(seat)) => s.counted_as(seat.cell, key),
+            _ => key,
+        };
         let s = self.series(m, key);
         self.journal(m, s, bucket, sum, rows);
     }
@@ -728,6 +741,12 @@ impl Overlay {
     pub fn mark_dirty(&mut self, segment: Option<Segment>, plan: &Rc<Plan>, from: i64) {
         let m = self.monitor(segment, plan);
         self.level().dirty(m, from);
+    }
+
+    /// The same, once the worker's next tick has come: the session is switched off.
+    pub fn pass_over(&mut self, segment: Option<Segment>, plan: &Rc<Plan>, from: i64) {
+        let m = self.monitor(segment, plan);
+        self.level().pass_over(m, from);
     }
 
     /// Notes a row that is dated too far ahead to be judged.
@@ -836,12 +855,15 @@ impl Overlay {
         self.ready_dirty.clear();
         self.ready_quiet.clear();
         self.ready_future.clear();
+        self.ready_passed_over.clear();
         // SAFETY: reads the transaction state.
         self.xid = unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner();
         for level in &self.levels {
             for (m, from) in &level.dirty {
                 self.ready_dirty.push((*m, *from));
             }
+            let passed_over = level.passed_over.iter().map(|(m, from)| (*m, *from));
+            self.ready_passed_over.extend(passed_over);
             self.ready_future
                 .extend(level.future.iter().map(|(m, bucket)| (*m, *bucket)));
             for (m, until) in &level.quiet {
@@ -858,7 +880,7 @@ impl Overlay {
                 let seat = self.monitors[touched.monitor as usize].seat;
                 if touched.slot.map(|(of, _)| of) != seat {
                     touched.slot =
-                        seat.and_then(|s| Some((s, segment.place_series(s, &touched.key)?)));
+                        seat.and_then(|s| Some((s, slot_for(segment, s, &touched.key)?)));
                 }
                 match touched.slot {
                     Some((seat, slot)) => self.ready.push(Delta {
@@ -908,6 +930,9 @@ impl Overlay {
                 true
             });
         }
+        for (m, from) in &self.ready_passed_over {
+            segment.pass_over(self.monitors[*m as usize].plan.monitor, *from, now);
+        }
         for (m, bucket) in &self.ready_future {
             segment.note_future(self.monitors[*m as usize].plan.monitor, *bucket);
         }
@@ -936,7 +961,8 @@ impl Overlay {
             }
         };
         for level in &self.levels {
-            for (m, bucket) in level.dirty.iter().chain(&level.future) {
+            let changed = level.dirty.iter().chain(&level.passed_over);
+            for (m, bucket) in changed.chain(&level.future) {
                 note(self.monitors[*m as usize].seat, *bucket);
             }
             for (s, bucket) in level.deltas.keys() {
@@ -965,6 +991,9 @@ impl Overlay {
                     }
                     for (m, from) in top.dirty {
                         parent.dirty(m, from);
+                    }
+                    for (m, from) in top.passed_over {
+                        parent.pass_over(m, from);
                     }
                     for (m, until) in top.quiet {
                         parent.quiet(m, until);
@@ -1010,6 +1039,17 @@ impl Overlay {
                 self.monitors[m as usize].presence.set(*bucket);
             }
         }
+    }
+}
+
+/// The slot to which a series' rows are added. Until the models are loaded none is taken into use: the load finds which
+/// series had one before, and sees these rows.
+fn slot_for(segment: Segment, seat: Seat, key: &[u8]) -> Option<u32> {
+    let cell = &segment.header().cells[seat.cell as usize];
+    if cell.state.load(Ordering::Acquire) == LIVE {
+        segment.place_series(seat, key)
+    } else {
+        segment.find_slot(seat.cell, key)
     }
 }
 

@@ -7,8 +7,9 @@ use detector::{Alarm, Bounds, Ground, Lifecycle, Series};
 
 use crate::calendar::{self, DAY_US};
 use crate::fault::{self, Boundary};
-use crate::fold::{hear, Fold, Hearing};
+use crate::fold::{hear, Fold, Hearing, Places};
 use crate::keeping;
+use crate::key;
 use crate::maintenance::{self, Stretch};
 use crate::monitor::{follows_clock, open_for, Frontier, Monitor, Rule};
 use crate::quiet;
@@ -46,6 +47,31 @@ impl<'a> Place<'a> {
     pub fn needs_load(&self) -> bool {
         self.cell.state.load(Ordering::Acquire) != LIVE
             || self.cell.dirty_from.load(Ordering::Acquire) != NEVER
+    }
+
+    /// Whether the models account for all that has committed, as far as is known.
+    pub fn is_exact(&self) -> bool {
+        !self.needs_load() && !self.cell.is_behind()
+    }
+
+    /// Marks dirty what sessions changed that are switched off.
+    pub fn catch_up(&self) {
+        self.read_again_when(&self.cell.passed_over_from, |_| true);
+    }
+
+    /// Which series are counted on their own, as it is now.
+    pub fn places(&self) -> Places<'static> {
+        let (segment, cell) = (self.segment, self.seat.cell);
+        Box::new(move |key| segment.counted_as(cell, key) == key)
+    }
+
+    /// A fold from nothing that gives series their places.
+    fn fold(&self, rules: &'a [Rule], windows: &'a [Stretch]) -> Fold<'a> {
+        let (segment, seat) = (self.segment, self.seat);
+        let mut fold = Fold::new(self.monitor, rules, windows)
+            .with_places(Box::new(move |key| segment.gives_place(seat, key)));
+        fold.is_full = self.cell.full.load(Ordering::Acquire) != 0;
+        fold
     }
 
     /// How late a row may be: as configured, beyond what the stream is late anyway.
@@ -185,7 +211,8 @@ pub fn load(place: &Place) -> Option<Loaded> {
     }
 
     let windows = store::maintenance(m);
-    let mut fold = Fold::new(m, &rules, &windows);
+    let mut fold = place.fold(&rules, &windows);
+    let room = place.segment.header().slots;
     let unfolded = store::unfolded(m);
     // From where on a load that is only a first one has to be repeated.
     let mut repeat_from = NEVER;
@@ -211,14 +238,19 @@ pub fn load(place: &Place) -> Option<Loaded> {
             before = newest_stored;
         }
         if before > i64::MIN / 2 {
-            resume_stored(m, &mut fold, before);
+            resume_stored(m, &mut fold, before, Some(room));
             if fold.sealed == i64::MIN {
-                if let Some(state) = resume_unlearned(m, &rules, &windows, newest) {
+                // From the first row on, it is all there is.
+                repeat_from = NEVER;
+                if let Some(state) = resume_unlearned(place, &rules, &windows, newest) {
                     fold = state;
                     unlearned = true;
                 }
             }
         }
+    }
+    if fold.is_full {
+        place.cell.full.store(1, Ordering::Release);
     }
     let base = fold.sealed;
     let due = place.frontier(newest, now).sealed(cal);
@@ -244,7 +276,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
         }
         if previous != i64::MIN && day(bucket) != day(previous) {
             fold.finish(bucket - 1, &mut |_| {});
-            snapshots.push(capture(&fold));
+            snapshots.push(capture(&fold, room));
             if snapshots.len() > keeping::most(fold.series.len()) {
                 let times: Vec<i64> = snapshots.iter().map(|s| cal.start(s.bucket)).collect();
                 let gone = keeping::surplus(&times, times.len() / 2);
@@ -258,12 +290,12 @@ pub fn load(place: &Place) -> Option<Loaded> {
     drop(snapshot);
 
     let mut series: Vec<LoadedSeries> = Vec::new();
-    let mut slot_of = std::collections::HashMap::new();
+    let mut by_slot = std::collections::HashMap::new();
     let mut lost = false;
     for s in &fold.series {
         match place.segment.place_series(place.seat, &s.key) {
             Some(slot) => {
-                slot_of.insert(s.key.clone(), series.len());
+                by_slot.insert(slot, series.len());
                 series.push(LoadedSeries {
                     slot,
                     series: s.series,
@@ -276,24 +308,20 @@ pub fn load(place: &Place) -> Option<Loaded> {
         }
     }
     for (bucket, key, sum, rows) in open {
-        let n = match slot_of.get(&key) {
-            Some(n) => *n,
-            None => {
-                let Some(slot) = place.segment.place_series(place.seat, &key) else {
-                    lost = true;
-                    continue;
-                };
-                slot_of.insert(key, series.len());
-                series.push(LoadedSeries {
-                    slot,
-                    series: Series::new(),
-                    life: Lifecycle::new(),
-                    born: NEVER,
-                    open: Vec::new(),
-                });
-                series.len() - 1
-            }
+        let Some(slot) = place.segment.place_series(place.seat, &key) else {
+            lost = true;
+            continue;
         };
+        let n = *by_slot.entry(slot).or_insert_with(|| {
+            series.push(LoadedSeries {
+                slot,
+                series: Series::new(),
+                life: Lifecycle::new(),
+                born: NEVER,
+                open: Vec::new(),
+            });
+            series.len() - 1
+        });
         series[n].open.push((bucket, sum, rows));
     }
     if lost {
@@ -353,14 +381,15 @@ pub fn load(place: &Place) -> Option<Loaded> {
 /// as retention. It is for rows that were inserted behind all states: folded from the first row on, the monitor would
 /// forget what it learned.
 fn resume_unlearned<'a>(
-    m: &'a Monitor,
+    place: &Place<'a>,
     rules: &'a [Rule],
     windows: &'a [Stretch],
     newest: i64,
 ) -> Option<Fold<'a>> {
+    let m = place.monitor;
     let horizon = newest.saturating_sub(m.calendar.buckets_in(settings::sealed_horizon()));
-    let mut state = Fold::new(m, rules, windows);
-    resume_stored(m, &mut state, horizon);
+    let mut state = place.fold(rules, windows);
+    resume_stored(m, &mut state, horizon, Some(place.segment.header().slots));
     // The first row it ever saw.
     let first = state.series.iter().map(|s| s.born).min()?;
     (!store::has_row_in(m, first)).then_some(state)
@@ -381,10 +410,12 @@ fn resume_shared(place: &Place, fold: &mut Fold, sealed: i64) {
     }
 }
 
-/// Goes on from the newest stored snapshot that is not later than a bucket.
+/// Goes on from the newest stored snapshot that is not later than a bucket. `room`: how many series there is room for,
+/// where the fold decides which of them are counted in `(other)`.
 ///
-/// One that lacks a ratio is older than its definition, and only taken where the rows behind it are gone.
-pub fn resume_stored(m: &Monitor, fold: &mut Fold, before: i64) {
+/// Two kinds are only taken where the rows behind them are gone. One that lacks a ratio is older than its definition. One
+/// in which other series were counted together than would be now tells nothing of each of them.
+pub fn resume_stored(m: &Monitor, fold: &mut Fold, before: i64, room: Option<u32>) {
     let Some(mut snapshot) = store::snapshot(m, before) else {
         return;
     };
@@ -392,7 +423,12 @@ pub fn resume_stored(m: &Monitor, fold: &mut Fold, before: i64) {
         let stored = |(key, _): &(Vec<u8>, _)| ratio::of_stored_key(key) == Some(id);
         snapshot.states.iter().any(stored)
     };
-    if fold.ratios.iter().any(|r| !has(&snapshot, r.model.id)) {
+    let mut of_series = snapshot.states.iter().filter(|(key, _)| is_of_series(key));
+    let same_places = room.is_none_or(|room| {
+        of_series.all(|(key, _)| fold.has_place(key))
+            && had_room_for(&snapshot).is_none_or(|stored| stored >= room)
+    });
+    if !same_places || fold.ratios.iter().any(|r| !has(&snapshot, r.model.id)) {
         let oldest = store::oldest_after(m, i64::MIN / 4).unwrap_or(i64::MAX);
         if snapshot.bucket >= oldest {
             match store::snapshot(m, oldest.saturating_sub(1)) {
@@ -401,6 +437,8 @@ pub fn resume_stored(m: &Monitor, fold: &mut Fold, before: i64) {
             }
         }
     }
+    // With more room than it had, series are told apart from here on.
+    let stays_full = had_room_for(&snapshot).is_some_and(|stored| room.is_none_or(|r| stored >= r));
     let mut ratios = Vec::new();
     let mut ground = None;
     let mut states = Vec::new();
@@ -416,6 +454,9 @@ pub fn resume_stored(m: &Monitor, fold: &mut Fold, before: i64) {
             }
             continue;
         }
+        if key == key::ROOM_KEY {
+            continue;
+        }
         match decode_series(&state) {
             Some(s) => states.push((key, s)),
             None => return,
@@ -427,8 +468,26 @@ pub fn resume_stored(m: &Monitor, fold: &mut Fold, before: i64) {
         fold.resume_ratio(id, state, life);
     }
     for (key, (series, life, born)) in states {
-        fold.resume_series(key, series, life, born);
+        if fold.has_place(&key) {
+            fold.resume_series(key, series, life, born);
+        }
     }
+    fold.is_full |= stays_full;
+}
+
+/// Whether it is the state of a series that is stored under a key.
+fn is_of_series(key: &[u8]) -> bool {
+    !key.is_empty() && key != key::ROOM_KEY && ratio::of_stored_key(key).is_none()
+}
+
+/// How many series there was room for, where that was too little.
+fn had_room_for(snapshot: &store::Snapshot) -> Option<u32> {
+    let (_, state) = snapshot.states.iter().find(|(k, _)| k == key::ROOM_KEY)?;
+    Some(u32::from_le_bytes(state.as_slice().try_into().ok()?))
+}
+
+fn room_state(is_full: bool, room: u32) -> Option<(Vec<u8>, Vec<u8>)> {
+    is_full.then(|| (key::ROOM_KEY.to_vec(), room.to_le_bytes().to_vec()))
 }
 
 /// Two states, the length of the first before them.
@@ -452,8 +511,12 @@ fn encode_monitor(ground: &Ground, life: &Lifecycle) -> Vec<u8> {
 }
 
 fn decode_monitor(bytes: &[u8]) -> Option<(Ground, Lifecycle)> {
-    let (ground, life) = decode_pair(bytes)?;
-    Some((Ground::decode(ground).ok()?, life))
+    let both = || {
+        let (ground, life) = decode_pair(bytes)?;
+        Some((Ground::decode(ground).ok()?, life))
+    };
+    // Version 2 of the states stored no lifecycle of it.
+    both().or_else(|| Some((Ground::decode(bytes).ok()?, Lifecycle::new())))
 }
 
 fn encode_series(series: &Series, life: &Lifecycle, born: i64) -> Vec<u8> {
@@ -474,8 +537,9 @@ fn ratio_states<'a>(
     models.map(|r| (ratio::stored_key(r.id), ratio::encode(r)))
 }
 
-fn capture(fold: &Fold) -> store::Snapshot {
+fn capture(fold: &Fold, room: u32) -> store::Snapshot {
     let mut states = vec![(Vec::new(), encode_monitor(&fold.ground, &fold.total_life))];
+    states.extend(room_state(fold.is_full, room));
     states.extend(ratio_states(fold.ratios.iter().map(|r| &r.model)));
     states.extend(
         fold.series
@@ -492,11 +556,13 @@ fn capture(fold: &Fold) -> store::Snapshot {
 /// A snapshot of the models as they are shared.
 pub fn capture_shared(place: &Place) -> Option<store::Snapshot> {
     let held = place.segment.read(place.cell);
-    if place.needs_load() || held.model().sealed == i64::MIN {
+    if !place.is_exact() || held.model().sealed == i64::MIN {
         return None;
     }
     let model = held.model();
     let mut states = vec![(Vec::new(), encode_monitor(&model.ground, &model.life))];
+    let is_full = place.cell.full.load(Ordering::Acquire) != 0;
+    states.extend(room_state(is_full, place.segment.header().slots));
     states.extend(ratio_states(model.ratios.iter().filter(|r| r.id != 0)));
     for (n, slot) in place.segment.slots_of(place.cell) {
         let s = held.slot(n);
@@ -684,7 +750,7 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
     let m = place.monitor;
     let mut changes = Changes::default();
     let newest = place.cell.newest.load(Ordering::Acquire);
-    if place.needs_load() {
+    if !place.is_exact() {
         return None;
     }
     let (sealed, total, total_life, windows, present) = {

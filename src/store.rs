@@ -2,6 +2,7 @@
 //! functions with pg_catalog through the pinned search_path of whoever calls.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::ffi::CStr;
 
 use detector::Limits;
@@ -538,6 +539,19 @@ pub fn snapshot(m: &Monitor, before: i64) -> Option<Snapshot> {
         bucket: m.calendar.bucket(micros(time))?,
         states,
     })
+}
+
+/// The series that had a place of their own when states were last stored, where others had none.
+pub fn stored_places(m: &Monitor) -> Option<HashSet<Vec<u8>>> {
+    let sql = format!(
+        "SELECT series FROM {0}.snapshots WHERE monitor = $1 \
+            AND time = (SELECT max(time) FROM {0}.snapshots WHERE monitor = $1)",
+        schema()
+    );
+    let keys: HashSet<Vec<u8>> = all(&sql, &[m.id.into()], |r| get(r, 1))
+        .into_iter()
+        .collect();
+    keys.contains(key::ROOM_KEY).then_some(keys)
 }
 
 /// Bucket of the newest snapshot.

@@ -333,7 +333,7 @@ fn record(
     }
     overlay::with(|o| {
         if !settings::enabled() {
-            o.mark_dirty(segment, plan, bucket);
+            o.pass_over(segment, plan, bucket);
         } else {
             o.record(
                 segment,

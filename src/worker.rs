@@ -474,6 +474,17 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
         };
         let alerts = &segment.header().stats.alerts;
         let before = alerts.load(Ordering::Relaxed);
+        if place.cell.is_behind() {
+            let waits = time_to_catch_up(&place);
+            if waits > 0 {
+                due = due.min(waits);
+                if !place.needs_load() {
+                    continue;
+                }
+            } else {
+                place.catch_up();
+            }
+        }
         let outcome = one(&place, rules, known.rules_version);
         send(segment);
         let next = known.said_next.entry(m.id).or_insert(0);
@@ -532,6 +543,13 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
     } else {
         Outcome::Done(due)
     }
+}
+
+/// Microseconds until what sessions changed that are switched off is folded in: a tick after the first of them, so that
+/// their commits cost a refold a tick, not one each.
+fn time_to_catch_up(place: &Place) -> i64 {
+    let since = place.cell.passed_over_at.load(Ordering::Acquire);
+    since + settings::tick_ms() * 1_000 - calendar::now()
 }
 
 /// The monitors, those first in which something happened since they were last looked at: what they have to tell must

@@ -367,6 +367,35 @@ fn switched_off_and_on_again() {
     m.assert_models();
 }
 
+/// A session that is switched off costs no refold a commit: what it did is read from the table once a tick.
+#[test]
+fn many_commits_of_a_session_switched_off_are_folded_in_at_once() {
+    let (cluster, name) = database("many_off");
+    let mut m = Monitored::create(&cluster, &name);
+    m.calm(240);
+    let refolds = m.number("SELECT refolds FROM monitor_stats");
+    let began = std::time::Instant::now();
+    m.run("SET cloudwalk_monitor.enabled = off");
+    for i in 0..300 {
+        m.run(&format!(
+            "INSERT INTO transactions (time, status, count) VALUES ({}, 'denied', 1)",
+            minute(240 + i / 60)
+        ));
+    }
+    m.run("BEGIN; SAVEPOINT a");
+    m.run(&storm(245));
+    m.run("RELEASE a; COMMIT; SET cloudwalk_monitor.enabled = on");
+    let ticks = began.elapsed().as_secs() as i64 / 10;
+    assert!(m.number("SELECT dirty FROM monitor_health") > 0);
+    m.assert_models();
+    let more = m.number("SELECT refolds FROM monitor_stats") - refolds;
+    assert!((1..=ticks + 2).contains(&more), "{more} refolds");
+    m.until(
+        "SELECT count(*) > 0 FROM incidents WHERE series = 'denied'",
+        "t",
+    );
+}
+
 #[test]
 fn detect_anomalies_returns_the_same_twice() {
     let (cluster, name) = database("detects");

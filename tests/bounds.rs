@@ -69,6 +69,71 @@ fn more_series_than_slots_are_counted_together() {
     );
 }
 
+/// Those without a place are one series, `(other)`: their sums are added, live, in a refold, after a restart, and
+/// in what reading functions show.
+#[test]
+fn series_without_a_place_are_folded_as_one() {
+    let cluster = Cluster::start_with(&[("cloudwalk_monitor.shared_memory", "1MB")]);
+    let mut m = Monitored::create(&cluster, "together");
+    let minutes = |from: i64, to: i64| {
+        format!(
+            "INSERT INTO transactions (time, status, count) \
+             SELECT {} + make_interval(mins => at), 'status ' || g, 2 + (g + at) % 5 \
+               FROM generate_series({from}, {to} - 1) at, generate_series(1, 600) g ORDER BY at",
+            minute(0)
+        )
+    };
+    for at in 0..40 {
+        m.run(&minutes(at, at + 1));
+    }
+    m.assert_models();
+    assert_eq!(
+        m.number("SELECT count(*) FROM verify_models() WHERE series = '(other)'"),
+        1
+    );
+    let refolds = m.number("SELECT refolds FROM monitor_stats");
+    m.run(&format!(
+        "UPDATE transactions SET count = count + 1 WHERE time = {} AND status >= 'status 5'",
+        minute(5)
+    ));
+    m.assert_models();
+    assert!(m.number("SELECT refolds FROM monitor_stats") > refolds);
+    let shown = |m: &mut Monitored, until: i64| {
+        m.rows(&format!(
+            "SELECT sum(observed) FILTER (WHERE series = '(other)') > 500, \
+                    sum(observed) FILTER (WHERE series <> '(total)') = sum(observed) FILTER (WHERE series = '(total)'), \
+                    count(*) FILTER (WHERE series <> '(total)') = (SELECT count(*) - 1 FROM verify_models()) \
+               FROM scored_series('1 minute', {})",
+            minute(until)
+        ))
+    };
+    assert_eq!(shown(&mut m, 31), [["t", "t", "t"]]);
+    // A row of one of them is judged as what it is added to.
+    let expected = m.number(&format!(
+        "INSERT INTO transactions (time, status, count) VALUES ({}, 'status new', 1) RETURNING expected::int",
+        minute(40)
+    ));
+    assert!(expected > 300, "{expected}");
+    m.assert_models();
+    for (memory, fewer) in [("1MB", false), ("4MB", true)] {
+        m.run("LOAD 'cloudwalk_monitor'");
+        m.run(&format!(
+            "ALTER SYSTEM SET cloudwalk_monitor.shared_memory = '{memory}'"
+        ));
+        cluster.restart();
+        m.reconnect();
+        m.run(&minutes(
+            if fewer { 42 } else { 41 },
+            if fewer { 43 } else { 42 },
+        ));
+        m.assert_models();
+        // With more memory each has a place again.
+        let others = "SELECT count(*) FROM verify_models() WHERE series = '(other)'";
+        assert_eq!(m.number(others), i64::from(!fewer), "{memory}");
+        assert_eq!(shown(&mut m, 42)[0][1..], ["t", "t"], "{memory}");
+    }
+}
+
 #[test]
 fn a_transaction_with_more_entries_than_a_journal_is_folded_in() {
     let cluster = Cluster::shared();

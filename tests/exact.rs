@@ -436,3 +436,42 @@ fn what_is_recorded_is_what_was_inserted() {
     );
     refolded(&mut m, "sums");
 }
+
+/// Stored states of the layout before this one are gone on from.
+#[test]
+fn states_of_the_version_before_are_read() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "layouts");
+    m.run(&calm_sql(EPOCH, 0, 2 * 1440));
+    m.assert_models();
+    // Version 2: the monitor's part stood alone, and a watch over limits where the lifecycle is now.
+    let heard = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../detector/tests/states/v2/heard"
+    );
+    let heard: String = std::fs::read(heard)
+        .expect("a stored state")
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    m.run(&format!(
+        "WITH old AS (SELECT s.ctid, octet_length(series) = 0 AS whole, state, n, get_byte(state, n) + 256 * get_byte(state, n + 1) AS len \
+                        FROM snapshots s, LATERAL (SELECT CASE WHEN octet_length(series) = 0 THEN 0 ELSE 8 END AS n) x) \
+         UPDATE snapshots s SET state = CASE WHEN whole THEN ''::bytea ELSE substring(old.state, 1, n + 4) END \
+                || '\\x02'::bytea || substring(old.state, n + 6, len - 1) \
+                || CASE WHEN whole THEN ''::bytea ELSE '\\x{heard}'::bytea END \
+           FROM old WHERE old.ctid = s.ctid"
+    ));
+    // The rows behind them are gone, so that what is known of them is known from the state.
+    m.run(
+        "ALTER TABLE transactions DISABLE TRIGGER USER; \
+         DELETE FROM transactions WHERE time < '2025-07-15 00:00+00'",
+    );
+    let learning = "SELECT count(*) FILTER (WHERE verdict = 'learning'), count(*) \
+                      FROM scored_series('10 minutes', '2025-07-15 00:15+00')";
+    assert_eq!(m.rows(learning), [["0", "40"]]);
+    m.run(
+        "UPDATE snapshots SET state = set_byte(state, CASE WHEN series = '' THEN 0 ELSE 12 END, 1)",
+    );
+    assert_eq!(m.rows(learning), [["40", "40"]]);
+}

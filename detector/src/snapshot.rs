@@ -1,6 +1,9 @@
 //! States as bytes, and back.
 //!
-//! One byte of version, then the fields in order (postcard). The round trip is bit-identical.
+//! One byte of version, then the fields in order (postcard). The round trip is bit-identical. The version before is read
+//! too, and becomes a state of this one ([`previous`]); `CONTRIBUTING.md` says how a version is made.
+
+mod previous;
 
 use core::fmt;
 
@@ -14,8 +17,10 @@ use crate::ratio::Ratio;
 use crate::series::Series;
 use crate::value::Values;
 
-/// The version written, and the only one read.
+/// The version written.
 pub const VERSION: u8 = 3;
+/// The version before: read, not written.
+pub const PREVIOUS: u8 = VERSION - 1;
 
 /// Why bytes are no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +45,7 @@ impl fmt::Display for StateError {
             StateError::Version(found) => {
                 write!(
                     f,
-                    "state has version {found}, this build reads version {VERSION}"
+                    "state has version {found}, this build reads versions {PREVIOUS} and {VERSION}"
                 )
             }
             StateError::Trailing => f.write_str("state is followed by other bytes"),
@@ -57,19 +62,37 @@ fn encode<T: Serialize>(state: &T) -> Vec<u8> {
     postcard::to_extend(state, vec![VERSION]).unwrap_or_default()
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8], is_finite: fn(&T) -> bool) -> Result<T, StateError> {
-    let (&version, body) = bytes.split_first().ok_or(StateError::Truncated)?;
-    if version != VERSION {
-        return Err(StateError::Version(version));
+/// What can be stored.
+trait State: DeserializeOwned {
+    /// Whether its numbers are ones that a state can have.
+    fn is_sound(&self) -> bool;
+
+    /// The state from the fields as the version before wrote them. As they stand, where the layout of this type is the
+    /// same.
+    fn from_previous(fields: &[u8]) -> Result<Self, StateError> {
+        read(fields)
     }
-    let (state, rest) = postcard::take_from_bytes(body).map_err(|error| match error {
+}
+
+fn read<T: DeserializeOwned>(fields: &[u8]) -> Result<T, StateError> {
+    let (state, rest) = postcard::take_from_bytes(fields).map_err(|error| match error {
         postcard::Error::DeserializeUnexpectedEnd => StateError::Truncated,
         _ => StateError::Malformed,
     })?;
     if !rest.is_empty() {
         return Err(StateError::Trailing);
     }
-    if !is_finite(&state) {
+    Ok(state)
+}
+
+fn decode<T: State>(bytes: &[u8]) -> Result<T, StateError> {
+    let (&version, fields) = bytes.split_first().ok_or(StateError::Truncated)?;
+    let state: T = match version {
+        VERSION => read(fields)?,
+        PREVIOUS => T::from_previous(fields)?,
+        _ => return Err(StateError::Version(version)),
+    };
+    if !state.is_sound() {
         return Err(StateError::NotFinite);
     }
     Ok(state)
@@ -84,9 +107,9 @@ impl Series {
     /// The state from [`encode`](Series::encode)'s bytes.
     ///
     /// # Errors
-    /// [`StateError`], where the bytes are not exactly one state of this version.
+    /// [`StateError`], where the bytes are not exactly one state of this version or the one before.
     pub fn decode(bytes: &[u8]) -> Result<Series, StateError> {
-        decode(bytes, Series::is_finite)
+        decode(bytes)
     }
 }
 
@@ -99,9 +122,9 @@ impl Values {
     /// The state from [`encode`](Values::encode)'s bytes.
     ///
     /// # Errors
-    /// [`StateError`], where the bytes are not exactly one state of this version.
+    /// [`StateError`], where the bytes are not exactly one state of this version or the one before.
     pub fn decode(bytes: &[u8]) -> Result<Values, StateError> {
-        decode(bytes, Values::is_sound)
+        decode(bytes)
     }
 }
 
@@ -114,9 +137,9 @@ impl Model {
     /// The state from [`encode`](Model::encode)'s bytes.
     ///
     /// # Errors
-    /// [`StateError`], where the bytes are not exactly one state of this version.
+    /// [`StateError`], where the bytes are not exactly one state of this version or the one before.
     pub fn decode(bytes: &[u8]) -> Result<Model, StateError> {
-        decode(bytes, Model::is_sound)
+        decode(bytes)
     }
 }
 
@@ -129,11 +152,9 @@ impl Ground {
     /// The state from [`encode`](Ground::encode)'s bytes.
     ///
     /// # Errors
-    /// [`StateError`], where the bytes are not exactly one state of this version.
+    /// [`StateError`], where the bytes are not exactly one state of this version or the one before.
     pub fn decode(bytes: &[u8]) -> Result<Ground, StateError> {
-        decode(bytes, |ground: &Ground| {
-            ground.total.is_finite() && ground.blank.is_finite() && ground.volume.is_finite()
-        })
+        decode(bytes)
     }
 }
 
@@ -146,9 +167,9 @@ impl Lifecycle {
     /// The state from [`encode`](Lifecycle::encode)'s bytes.
     ///
     /// # Errors
-    /// [`StateError`], where the bytes are not exactly one state of this version.
+    /// [`StateError`], where the bytes are not exactly one state of this version or the one before.
     pub fn decode(bytes: &[u8]) -> Result<Lifecycle, StateError> {
-        decode(bytes, Lifecycle::is_finite)
+        decode(bytes)
     }
 }
 
@@ -161,8 +182,31 @@ impl Ratio {
     /// The state from [`encode`](Ratio::encode)'s bytes.
     ///
     /// # Errors
-    /// [`StateError`], where the bytes are not exactly one state of this version.
+    /// [`StateError`], where the bytes are not exactly one state of this version or the one before.
     pub fn decode(bytes: &[u8]) -> Result<Ratio, StateError> {
-        decode(bytes, Ratio::is_finite)
+        decode(bytes)
+    }
+}
+
+macro_rules! states {
+    ($($state:ident: $is_sound:ident,)+) => {
+        $(impl State for $state {
+            fn is_sound(&self) -> bool {
+                $state::$is_sound(self)
+            }
+        })+
+    };
+}
+
+states! {
+    Series: is_finite,
+    Values: is_sound,
+    Model: is_sound,
+    Ratio: is_finite,
+}
+
+impl State for Ground {
+    fn is_sound(&self) -> bool {
+        self.total.is_finite() && self.blank.is_finite() && self.volume.is_finite()
     }
 }

@@ -1,5 +1,7 @@
 //! How a reading of a fold is shown: its name, verdict, bounds and reason; and which buckets a call is about.
 
+use std::sync::atomic::Ordering;
+
 use detector::{
     reason, reason_of_share, Bounds, Judgement, Limits, Pace, ReasonInput, Sensitivity, Series,
     Verdict,
@@ -7,12 +9,13 @@ use detector::{
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 
-use super::refuse_null;
+use super::{refuse_null, segment};
 use crate::fault::{self, raise, Boundary};
-use crate::fold::{Fold, FoldRatio, Shown, Subject};
+use crate::fold::{Fold, FoldRatio, Places, Shown, Subject};
 use crate::monitor::{follows_clock, total_direction, Monitor, Rule};
 use crate::overlay::opinion;
-use crate::shared::Direction;
+use crate::round::Place;
+use crate::shared::{Direction, LIVE};
 use crate::{calendar, key, maintenance, round, settings, store};
 
 /// The bounds of a side that may not alert are open.
@@ -256,6 +259,19 @@ pub(super) fn stretch(m: &Monitor, since: i64, until: i64) -> Stretch {
     }
 }
 
+/// Which series are counted on their own: as it is in shared memory; before the models are loaded, and on a standby, as
+/// it was when states were last stored.
+fn places(m: &Monitor) -> Places<'static> {
+    let place = segment().and_then(|s| Place::of(s, m));
+    match place.filter(|p| p.cell.state.load(Ordering::Acquire) == LIVE) {
+        Some(place) => place.places(),
+        None => match store::stored_places(m) {
+            Some(known) => Box::new(move |key| known.contains(key)),
+            None => Box::new(|_| true),
+        },
+    }
+}
+
 /// Folds a monitor from its newest stored state before a stretch to its end.
 pub(super) fn fold_stretch<'a>(
     m: &'a Monitor,
@@ -266,8 +282,8 @@ pub(super) fn fold_stretch<'a>(
 ) -> Fold<'a> {
     fault::at(Boundary::Read);
     let cal = &m.calendar;
-    let mut fold = Fold::new(m, rules, windows);
-    round::resume_stored(m, &mut fold, s.from.saturating_sub(1));
+    let mut fold = Fold::new(m, rules, windows).with_places(places(m));
+    round::resume_stored(m, &mut fold, s.from.saturating_sub(1), None);
     fold.show_from = s.from;
     let from = if fold.sealed == i64::MIN {
         i64::MIN

@@ -60,6 +60,7 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
         }
         // SAFETY: reads the transaction state. A load needs a transaction that has not written.
         let clean = unsafe { pg_sys::GetTopTransactionIdIfAny() } == pg_sys::InvalidTransactionId;
+        place.catch_up();
         if place.needs_load() && clean {
             round::adopt_prepared(s, place.seat.cell);
             // The first load after a restart is for the verdicts.

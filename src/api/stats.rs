@@ -77,7 +77,7 @@ fn read_stats() -> TableIterator<
             c.state.load(Ordering::Acquire) != shared::LIVE
                 || c.loading.load(Ordering::Acquire) != 0
         }),
-        count(&|c| c.dirty_from.load(Ordering::Acquire) != NEVER),
+        count(&|c| c.dirty_from.load(Ordering::Acquire) != NEVER || c.is_behind()),
         count(&|_| true),
         h.worker_refused.load(Ordering::Acquire) != 0,
         true,

@@ -37,7 +37,7 @@ fn verify_models(
             "no shared memory".into(),
         )]);
     };
-    if place.needs_load() || place.cell.loading.load(Ordering::Acquire) != 0 {
+    if !place.is_exact() || place.cell.loading.load(Ordering::Acquire) != 0 {
         worker::wake(place.segment);
         return TableIterator::new(vec![(
             key::TOTAL.to_string(),
@@ -68,7 +68,7 @@ fn verify_models(
     drop(held);
     let rules = store::rules(&m.name);
     let windows = store::maintenance(&m);
-    let mut fold = Fold::new(&m, &rules, &windows);
+    let mut fold = Fold::new(&m, &rules, &windows).with_places(place.places());
     let limit = calendar::now().saturating_add(settings::future_tolerance());
     let mut open: std::collections::HashMap<(Vec<u8>, i64), i64> = Default::default();
     store::scan(&m, i64::MIN, limit.saturating_add(1), &mut |(
@@ -78,7 +78,8 @@ fn verify_models(
         rows,
     )| {
         if b > sealed {
-            let known: &mut i64 = open.entry((k.to_vec(), b)).or_default();
+            let k = place.segment.counted_as(place.seat.cell, k).to_vec();
+            let known: &mut i64 = open.entry((k, b)).or_default();
             *known = known.wrapping_add(sum);
         } else {
             fold.add(b, k, sum, rows, &mut |_| {});

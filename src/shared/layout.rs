@@ -14,7 +14,7 @@ use crate::ratio::Membership;
 /// Says "this is ours"; written last by the creator.
 pub const MAGIC: u64 = 0x636c_6f75_6477_6d31;
 /// Changes with every change of this file or of a state of the detector.
-pub const LAYOUT: u32 = 12;
+pub const LAYOUT: u32 = 15;
 /// Unsealed buckets a series can hold. Lateness and a lagging worker have to fit in.
 pub const RING: usize = 32;
 /// Monitors of one database.
@@ -248,6 +248,11 @@ pub struct Cell {
     pub load_from: AtomicI64,
     /// Earliest bucket that the models do not account for; NEVER when they are exact.
     pub dirty_from: AtomicI64,
+    /// Earliest bucket that sessions changed which are switched off; NEVER where none did. It becomes dirty later, once for
+    /// all of them.
+    pub passed_over_from: AtomicI64,
+    /// When the first of them committed, by the clock.
+    pub passed_over_at: AtomicI64,
     /// Earliest bucket of a committed row that was rejected because it lay in the future.
     pub future_from: AtomicI64,
     /// Earliest bucket that a load found further ahead of what is sealed than the ring reaches.
@@ -278,6 +283,9 @@ pub struct Cell {
     pub total_rules_version: AtomicU64,
     /// First slot of the monitor's list, plus one.
     pub first_slot: AtomicU32,
+    /// 1 once a series found no slot: from then on no further one gets a slot, so that each is either a series of its
+    /// own all the time or a part of `(other)` all the time.
+    pub full: AtomicU32,
     pub rows: [AtomicI64; RING],
     pub sums: [AtomicI64; RING],
     pub model: UnsafeCell<Model>,
@@ -409,6 +417,7 @@ impl Cell {
         self.loading.store(0, Ordering::Release);
         self.dirty_from.store(NEVER, Ordering::Release);
         self.load_from.store(NEVER, Ordering::Release);
+        self.passed_over_from.store(NEVER, Ordering::Release);
         self.future_from.store(NEVER, Ordering::Release);
         self.beyond_from.store(NEVER, Ordering::Release);
         self.newest.store(i64::MIN, Ordering::Release);
@@ -422,6 +431,7 @@ impl Cell {
         self.settled_ratios.iter().for_each(Settled::reset);
         self.total_rules_version.store(0, Ordering::Release);
         self.first_slot.store(0, Ordering::Release);
+        self.full.store(0, Ordering::Release);
         for r in self.rows.iter().chain(&self.sums) {
             r.store(0, Ordering::Release);
         }
@@ -454,6 +464,11 @@ impl Cell {
     pub fn mark_dirty(&self, from: i64) {
         self.dirty_from.fetch_min(from, Ordering::AcqRel);
         self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether sessions that are switched off changed something that is not accounted for.
+    pub fn is_behind(&self) -> bool {
+        self.passed_over_from.load(Ordering::Acquire) != NEVER
     }
 }
 

@@ -112,6 +112,17 @@ impl Segment {
         }
     }
 
+    /// Notes that a session that is switched off changed a monitor: the worker has it folded again at its next tick.
+    pub fn pass_over(&self, monitor: i32, from: i64, now: i64) {
+        if let Some(c) = self.cell_of(monitor) {
+            if !c.is_behind() {
+                c.passed_over_at.store(now, Ordering::Release);
+            }
+            c.passed_over_from.fetch_min(from, Ordering::AcqRel);
+            c.version.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
     /// Notes that a monitor has a row that is dated too far ahead to be judged.
     pub fn note_future(&self, monitor: i32, bucket: i64) {
         if let Some(c) = self.cell_of(monitor) {

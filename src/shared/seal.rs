@@ -39,6 +39,7 @@ impl Segment {
         let exact = self.holds(seat)
             && cell.state.load(Ordering::Acquire) == LIVE
             && cell.loading.load(Ordering::Acquire) == 0
+            && !cell.is_behind()
             && cell.dirty_from.load(Ordering::Acquire) == NEVER;
         let sealed = w.model().sealed;
         if !exact || sealed >= target {

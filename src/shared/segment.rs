@@ -501,28 +501,11 @@ impl Segment {
         self.probe(cell, key::hash(id, key), key).ok()
     }
 
-    /// The slot of a series, taken into use where it is new. None when all are taken, or the seat is lost.
-    fn take_slot(&self, seat: Seat, key: &[u8]) -> Option<u32> {
-        if let Some(found) = self.find_slot(seat.cell, key) {
-            return Some(found);
-        }
-        let header = self.header();
-        let owner = &header.cells[seat.cell as usize];
-        let _held = hold(&header.directory, true);
-        // Cells are taken away under this lock.
-        if !self.holds(seat) {
-            return None;
-        }
+    /// Takes a slot for a series that has none, as `probe` says. None when there is no room. The directory's lock is
+    /// held.
+    fn take_slot(&self, seat: Seat, key: &[u8], hash: u64, at: usize) -> Option<u32> {
+        let owner = &self.header().cells[seat.cell as usize];
         let id = owner.id.load(Ordering::Acquire);
-        let hash = key::hash(id, key);
-        let at = match self.probe(seat.cell, hash, key) {
-            Ok(found) => return Some(found),
-            Err(at) => at,
-        };
-        // One is left for `(other)` of each monitor.
-        if key != key::OTHER_KEY && self.unused_slots() <= self.cells().count() as u32 {
-            return None;
-        }
         let n = self.unused_slot()?;
         // SAFETY: the slot is in no monitor's list and not in the table, so nobody else can reach it.
         let slot = unsafe { &mut *self.slot_at(n) };
@@ -593,13 +576,65 @@ impl Iterator for SlotsOf {
 }
 
 impl Segment {
-    /// The slot of a series; that of `(other)` where all are taken.
+    /// The slot of a series, taken into use where it is new; that of `(other)` where all are taken. None where the seat
+    /// is lost.
     pub fn place_series(&self, seat: Seat, key: &[u8]) -> Option<u32> {
-        self.take_slot(seat, key).or_else(|| {
-            let stats = &self.header().stats;
-            stats.overflows.fetch_add(1, Ordering::Relaxed);
-            self.take_slot(seat, key::OTHER_KEY)
+        if let Some(found) = self.find_slot(seat.cell, key) {
+            return Some(found);
+        }
+        let header = self.header();
+        let owner = &header.cells[seat.cell as usize];
+        let _held = hold(&header.directory, true);
+        // Cells are taken away under this lock.
+        if !self.holds(seat) {
+            return None;
+        }
+        let id = owner.id.load(Ordering::Acquire);
+        let place = |key: &[u8], has_room: bool| {
+            let hash = key::hash(id, key);
+            match self.probe(seat.cell, hash, key) {
+                Ok(found) => Some(found),
+                Err(at) if has_room => self.take_slot(seat, key, hash, at),
+                Err(_) => None,
+            }
+        };
+        // Some are left for `(other)` of each monitor.
+        let has_room = key == key::OTHER_KEY
+            || owner.full.load(Ordering::Acquire) == 0 && self.unused_slots() > self.kept_back();
+        place(key, has_room).or_else(|| {
+            owner.full.store(1, Ordering::Release);
+            header.stats.overflows.fetch_add(1, Ordering::Relaxed);
+            place(key::OTHER_KEY, true)
         })
+    }
+
+    /// Whether a series has a slot of its own, taken into use where it is new; else it is a part of `(other)`.
+    pub fn gives_place(&self, seat: Seat, key: &[u8]) -> bool {
+        let slot = self.place_series(seat, key);
+        slot.is_some_and(|n| self.slot(n).key() == key)
+    }
+
+    /// The key under which a series is counted: its own, or that of `(other)` where there was no room for it.
+    pub fn counted_as<'k>(&self, cell: u32, key: &'k [u8]) -> &'k [u8] {
+        let full = &self.header().cells[cell as usize].full;
+        if full.load(Ordering::Acquire) == 0 || self.find_slot(cell, key).is_some() {
+            key
+        } else {
+            key::OTHER_KEY
+        }
+    }
+
+    /// Slots that are kept for `(other)` of monitors that have none yet, those to come included.
+    fn kept_back(&self) -> u32 {
+        let has_other = |n: u32, c: &Cell| {
+            let id = c.id.load(Ordering::Acquire);
+            let hash = key::hash(id, key::OTHER_KEY);
+            self.probe(n, hash, key::OTHER_KEY).is_ok()
+        };
+        let others = self.cells().filter(|(n, c)| has_other(*n, c)).count() as u32;
+        (MONITORS as u32)
+            .min(self.header().slots / 4)
+            .saturating_sub(others)
     }
 
     /// Takes their cells and slots away from monitors that are watched no more. No round may be under way:
