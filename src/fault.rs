@@ -33,18 +33,29 @@ pub fn once(cause: &str, detail: String) {
             "Set cloudwalk_monitor.strict to off to let the statement go on without a verdict.",
         );
     }
-    if WARNED.with_borrow_mut(|w| w.insert(cause.to_string())) {
-        ErrorReport::new(
-            PgSqlErrorCode::ERRCODE_WARNING,
-            format!("monitoring failed: {cause}"),
-            "cloudwalk_monitor",
-        )
-        .set_detail(detail)
-        .set_hint(
+    if is_new(cause) {
+        warn(
+            cause,
+            detail,
             "The row is stored without a verdict. See monitor_health for the count of errors.",
-        )
-        .report(PgLogLevel::WARNING);
+        );
     }
+}
+
+/// Whether a cause was not told of yet in this backend.
+fn is_new(cause: &str) -> bool {
+    WARNED.with_borrow_mut(|w| w.insert(cause.to_string()))
+}
+
+fn warn(cause: &str, detail: String, hint: &str) {
+    ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_WARNING,
+        format!("monitoring failed: {cause}"),
+        "cloudwalk_monitor",
+    )
+    .set_detail(detail)
+    .set_hint(hint.to_string())
+    .report(PgLogLevel::WARNING);
 }
 
 thread_local! {
@@ -57,14 +68,25 @@ pub fn later(cause: &'static str) {
     UNTOLD.set(Some(cause));
 }
 
-/// Warns about what could not be reported when it happened.
+/// Tells of what could not be reported where it happened, in the transaction that it happened in: in strict mode an error.
+pub fn tell_now() {
+    if let Some(cause) = UNTOLD.take() {
+        once(cause, "The transaction goes on without it.".into());
+    }
+}
+
+/// Warns about what happened at the end of an earlier transaction, in strict mode each time. Never an error: that one
+/// has committed, and the statement at hand has done nothing.
 pub fn tell() {
     if let Some(cause) = UNTOLD.take() {
-        once(
-            cause,
-            "It happened at the end of an earlier transaction of this session, which is unharmed."
-                .into(),
-        );
+        if is_new(cause) || crate::settings::strict() {
+            warn(
+                cause,
+                "It happened at the end of an earlier transaction of this session, which is unharmed."
+                    .into(),
+                "The models are folded again from the table. See monitor_health for the count of errors.",
+            );
+        }
     }
 }
 

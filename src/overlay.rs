@@ -1127,7 +1127,7 @@ fn lost_unless(done: bool) {
 fn tell_unless(done: bool) {
     lost_unless(done);
     if !done {
-        fault::tell();
+        fault::tell_now();
     }
 }
 

@@ -135,6 +135,42 @@ fn strict_makes_faults_errors() {
     );
 }
 
+/// After the commit record nothing can be an error, and the session's next statement has done nothing: it is warned, in
+/// strict mode each time.
+#[test]
+fn strict_warns_of_faults_after_the_commit_record() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "strict_commit");
+    m.run(&calm_sql(EPOCH, 0, 60));
+    m.assert_models();
+    let errors = m.number("SELECT errors FROM monitor_stats");
+    let (mut client, warnings) = listening(&cluster, "strict_commit");
+    client
+        .batch_execute(
+            "LOAD 'cloudwalk_monitor'; SET cloudwalk_monitor.strict = on; SET cloudwalk_monitor.fault_at = 'commit'",
+        )
+        .expect("a superuser may set it");
+    for at in 60..63 {
+        client.batch_execute(&row(at, 7)).expect("it has committed");
+    }
+    client
+        .batch_execute("RESET cloudwalk_monitor.fault_at")
+        .expect("a setting");
+    client
+        .batch_execute(&row(63, 7))
+        .expect("nothing is wrong with it");
+    let told = warnings.lock().expect("warnings").clone();
+    assert_eq!(told, ["monitoring failed: after a commit"; 3]);
+    assert_eq!(m.number("SELECT errors FROM monitor_stats"), errors + 3);
+    assert_eq!(
+        m.number(
+            "SELECT count(*) FROM transactions WHERE count = 7 AND time >= '2025-07-14 09:00+00'"
+        ),
+        4
+    );
+    m.assert_models();
+}
+
 /// The worker goes on as soon as it can; payments notice nothing.
 #[test]
 fn faults_of_the_worker_are_mended_by_it() {
