@@ -541,6 +541,17 @@ pub fn snapshot(m: &Monitor, before: i64) -> Option<Snapshot> {
     })
 }
 
+/// How many bytes the rows of a monitor take, those of its partitions included: estimates of rows are only there after an
+/// ANALYZE.
+pub fn table_size(m: &Monitor) -> i64 {
+    one(
+        "SELECT pg_catalog.pg_relation_size($1::regclass) + (SELECT coalesce(sum(pg_catalog.pg_relation_size(t.relid)), 0) \
+            FROM pg_catalog.pg_partition_tree($1::regclass) t WHERE t.relid <> $1::regclass)::bigint",
+        &[m.relation.as_str().into()],
+    )
+    .unwrap_or(0)
+}
+
 /// The series that had a place of their own when states were last stored, where others had none.
 pub fn stored_places(m: &Monitor) -> Option<HashSet<Vec<u8>>> {
     let sql = format!(

@@ -1,6 +1,7 @@
 //! The background worker: one per database, started by the first insert that finds none, or at boot where
 //! the library is preloaded. Wakes by latch when something changed, and by the clock.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -545,6 +546,12 @@ fn work(segment: Segment, extension: pg_sys::Oid, known: &mut Known) -> Outcome 
     }
 }
 
+/// In which order monitors are loaded: those whose states were stored of the newest hour first, and of these the largest.
+fn loads_after(m: &Monitor) -> impl Ord {
+    let newest = store::newest_snapshot(m).map(|b| m.calendar.start(b).div_euclid(HOUR_US));
+    Reverse((newest, store::table_size(m)))
+}
+
 /// Microseconds until what sessions changed that are switched off is folded in: a tick after the first of them, so that
 /// their commits cost a refold a tick, not one each.
 fn time_to_catch_up(place: &Place) -> i64 {
@@ -630,7 +637,15 @@ fn read(
             .store(settings::future_tolerance(), Ordering::Relaxed);
         h.sealed_horizon
             .store(settings::sealed_horizon(), Ordering::Relaxed);
-        let monitors = store::monitors();
+        let mut monitors = store::monitors();
+        let is_loaded = |m: &Monitor| {
+            let mut cells = segment.cells().map(|(_, c)| c);
+            let own = cells.find(|c| c.id.load(Ordering::Acquire) == m.id);
+            own.is_some_and(|c| c.state.load(Ordering::Acquire) == LIVE)
+        };
+        if !monitors.iter().all(is_loaded) {
+            monitors.sort_by_cached_key(loads_after);
+        }
         let rules: HashMap<i32, Vec<Rule>> = monitors
             .iter()
             .map(|m| (m.id, store::rules(&m.name)))

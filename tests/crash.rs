@@ -652,3 +652,36 @@ fn a_worker_that_cannot_start_is_told_of() {
     });
     assert!(told.is_some(), "{}", cluster.log_tail());
 }
+
+/// After a restart the monitors are loaded in the order of their newest stored states, and of those of the same hour the
+/// largest first. Cells are taken in that order.
+#[test]
+fn the_newest_and_busiest_monitors_are_loaded_first() {
+    let cluster = Cluster::start();
+    let mut m = Monitored::create(&cluster, "load_order");
+    m.run(&calm_sql("2025-07-01 08:00+00", 0, 30));
+    // Name, last day, rows a minute.
+    let tables = [("small", 16, 1), ("big", 16, 9), ("stale", 10, 9)];
+    for (table, day, rows) in tables {
+        m.run(&format!(
+            "CREATE TABLE {table} (at timestamptz, kind text); SELECT watch_table('{table}', 'at', series_columns => '{{kind}}'); \
+             INSERT INTO {table} SELECT t, 'a' FROM generate_series('2025-07-{} 12:00+00', '2025-07-{day} 12:00+00', interval '1 minute') t, \
+                                                generate_series(1, {rows})",
+            day - 1
+        ));
+    }
+    for (table, ..) in tables {
+        m.assert_models_of(table);
+    }
+    m.until("SELECT count(DISTINCT monitor) FROM snapshots", "3");
+    cluster.restart();
+    m.reconnect();
+    m.run("INSERT INTO stale VALUES ('2025-07-10 12:01+00', 'a')");
+    m.quiesce();
+    let order = "SELECT string_agg(w.name, ' ' ORDER BY c.n) FROM read_cells() WITH ORDINALITY c(id, a, b, d, e, n) JOIN monitors w ON w.relation = \
+                   coalesce((SELECT x.relation FROM watched x WHERE x.id = c.id), 'transactions'::regclass)";
+    assert_eq!(m.text(order), "stale big small transactions");
+    for (table, ..) in tables {
+        m.assert_models_of(table);
+    }
+}
