@@ -448,7 +448,7 @@ CREATE TABLE silences (
   ended_at   timestamptz,
   settled_at timestamptz
 );
-COMMENT ON TABLE silences IS 'What is recorded and not announced, until when. Written by silence_alerts and end_silence.';
+COMMENT ON TABLE silences IS 'What is recorded and not announced, until when. Written by silence_alerts and end_silence; one that ended is deleted with the last alert it hid, after retention.';
 COMMENT ON COLUMN silences.id IS 'Number of the silence.';
 COMMENT ON COLUMN silences.monitor IS 'Name of the monitor.';
 COMMENT ON COLUMN silences.series IS 'Label of the series; NULL: all of them.';
@@ -488,7 +488,7 @@ CREATE TABLE maintenance (
   created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX maintenance_monitor_idx ON maintenance (monitor, during);
-COMMENT ON TABLE maintenance IS 'Times in which a monitor neither pages nor learns: its buckets in them are left out of the models. Written by add_maintenance; dumped, so that a refold knows them.';
+COMMENT ON TABLE maintenance IS 'Times in which a monitor neither pages nor learns: its buckets in them are left out of the models. Written by add_maintenance and remove_maintenance; dumped, so that a refold knows them.';
 COMMENT ON COLUMN maintenance.id IS 'Number of the window.';
 COMMENT ON COLUMN maintenance.monitor IS 'Name of the monitor.';
 COMMENT ON COLUMN maintenance.during IS 'The time; a bucket that it touches is left out.';
@@ -1058,7 +1058,40 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION add_maintenance(text, tstzrange, text) IS
-  'Declares a time in which a monitor neither pages nor learns; it may lie in the past, then the models are folded again without it and what it caused is retracted. Writes maintenance and unfolded; raises undefined_object, invalid_parameter_value, null_value_not_allowed. Returns the number of the window; to take it back, delete the row.';
+  'Declares a time in which a monitor neither pages nor learns; it may lie in the past, then the models are folded again without it and what it caused is retracted. Writes maintenance and unfolded; raises undefined_object, invalid_parameter_value, null_value_not_allowed. Returns the number of the window, by which remove_maintenance takes it back.';
+
+CREATE FUNCTION remove_maintenance(id bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+BEGIN
+  -- Its schema by the name it has now.
+  PERFORM set_config('search_path', format('pg_catalog, %s, pg_temp', e.extnamespace::regnamespace), true)
+     FROM pg_extension e WHERE e.extname = 'cloudwalk_monitor';
+  DELETE FROM maintenance t WHERE t.id = remove_maintenance.id;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'maintenance % does not exist', coalesce(remove_maintenance.id::text, 'NULL')
+      USING ERRCODE = 'undefined_object',
+            DETAIL = 'It was taken back already, or there never was one of this number.',
+            HINT = 'See the table maintenance.';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION remove_maintenance(bigint) IS
+  'Takes maintenance back: its buckets are judged and learned, those of the past by a refold. To end it early, take it back and add a shorter one. Writes maintenance and unfolded; raises undefined_object.';
+
+CREATE FUNCTION checked_limit(max_rows integer) RETURNS integer
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF max_rows < 0 THEN
+    RAISE EXCEPTION 'max_rows must not be negative'
+      USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = format('It is %s.', max_rows),
+            HINT = 'Give how many rows are wanted at most; NULL gives all of them.';
+  END IF;
+  RETURN max_rows;
+END
+$$;
+COMMENT ON FUNCTION checked_limit(integer) IS 'The number of rows wanted at most, where it can be one; raises invalid_parameter_value.';
 
 CREATE FUNCTION incident_rows(id bigint, max_rows integer DEFAULT 1000)
 RETURNS TABLE ("time" timestamptz, "row" jsonb)
@@ -1090,11 +1123,11 @@ BEGIN
     INTO condition FROM jsonb_each_text(i.labels) l;
   RETURN QUERY EXECUTE format('SELECT t.%1$I, to_jsonb(t) FROM %2$s t WHERE t.%1$I >= $1 AND t.%1$I < $2%3$s ORDER BY 1 LIMIT $3',
                               m.time_column, m.relation, coalesce(condition, ''))
-    USING i.opened_at, i.last_seen_at + m.bucket, max_rows;
+    USING i.opened_at, i.last_seen_at + m.bucket, checked_limit(max_rows);
 END
 $$;
 COMMENT ON FUNCTION incident_rows(bigint, integer) IS
-  'The rows of the watched table behind an incident, from the bucket in which it opened through the last anomalous one, in order of time. Reads the watched table; raises undefined_object.';
+  'The rows of the watched table behind an incident, from the bucket in which it opened through the last anomalous one, in order of time. Reads the watched table; raises undefined_object, invalid_parameter_value.';
 
 CREATE FUNCTION explain_incident(id bigint) RETURNS TABLE (topic text, words text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1141,10 +1174,10 @@ COMMENT ON FUNCTION shift_report(timestamptz, timestamptz) IS
 CREATE FUNCTION alerts_since(after bigint DEFAULT 0, max_rows integer DEFAULT 1000) RETURNS SETOF alerts
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT a.* FROM alerts a WHERE a.id > coalesce($1, 0) AND a.payload IS NOT NULL ORDER BY a.id LIMIT $2;
+  SELECT a.* FROM alerts a WHERE a.id > coalesce($1, 0) AND a.payload IS NOT NULL ORDER BY a.id LIMIT checked_limit($2);
 END;
 COMMENT ON FUNCTION alerts_since(bigint, integer) IS
-  'Every announced alert after a given one, in order: LISTEN, read the backlog, wait, and go on from the last id. Its payload is what was announced, of a group of incidents as a whole.';
+  'Every announced alert after a given one, in order: LISTEN, read the backlog, wait, and go on from the last id. Its payload is what was announced, of a group of incidents as a whole. Reads alerts, writes nothing; raises invalid_parameter_value.';
 
 -- ---------------------------------------------------------------------------------------------------
 -- Running it
@@ -1294,7 +1327,7 @@ COMMENT ON COLUMN monitor_health.blind_spots IS 'Rows of the view blind_spots: w
 -- incident_rows, which shows rows of the watched tables; for monitor_health, monitor_stats and blind_spots SELECT on them
 -- and EXECUTE on read_stats and read_cells, since a view runs its functions as whoever reads it.
 -- Operating: EXECUTE on acknowledge_incident, resolve_incident, silence_alerts, end_silence, add_maintenance,
--- detect_anomalies, run_monitor. Configuring: the owner, who may grant set_rule and drop_rule.
+-- remove_maintenance, detect_anomalies, run_monitor. Configuring: the owner, who may grant set_rule and drop_rule.
 -- ---------------------------------------------------------------------------------------------------
 DO $$
 DECLARE

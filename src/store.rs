@@ -886,6 +886,16 @@ pub fn prune_alerts(before: i64, horizon: i64, after: i64) -> Option<i64> {
     statement::write(&sql, None, &args, first).unwrap_or_else(failed)
 }
 
+/// Deletes silences that ended before a time and have been settled, once no alert is left that they hid.
+pub fn prune_silences(before: i64) {
+    let s = schema();
+    let sql = format!(
+        "DELETE FROM {s}.silences x WHERE coalesce(x.ended_at, x.until) < $1 AND x.settled_at IS NOT NULL \
+           AND NOT EXISTS (SELECT FROM {s}.alerts a WHERE a.silence = x.id)"
+    );
+    write(&sql, &[timestamp(before).into()]);
+}
+
 /// Notes anew what is open, where rows came into `alerts` with its trigger switched off.
 pub fn recover_open_incidents() {
     let s = schema();

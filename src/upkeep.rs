@@ -22,6 +22,7 @@ pub fn by_hand(segment: Segment, places: &[Place], horizon: i64) {
         let Some(id) = after else { break };
         after = store::prune_alerts(before, horizon, id);
     }
+    store::prune_silences(before);
     delivery::beat_by_hand(segment, calendar::now());
 }
 

@@ -594,7 +594,12 @@ fn prune(pruning: &mut Pruning, now: i64) {
     let after = pruning.after;
     let further = transaction(|| {
         store::recover_open_incidents();
-        store::prune_alerts(now.saturating_sub(settings::retention()), horizon(), after)
+        let before = now.saturating_sub(settings::retention());
+        let further = store::prune_alerts(before, horizon(), after);
+        if further.is_none() {
+            store::prune_silences(before);
+        }
+        further
     });
     *pruning = match further.flatten() {
         Some(after) => Pruning {

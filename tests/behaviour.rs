@@ -347,6 +347,8 @@ fn rules_apply_from_their_commit_on() {
             "SELECT set_rule('transactions', 'denied', warn_above => 'NaN')",
             "22023",
         ),
+        ("SELECT * FROM alerts_since(0, -1)", "22023"),
+        ("SELECT remove_maintenance(7)", "42704"),
     ] {
         let e = m.refused(bad);
         assert_eq!(e.code().code(), state, "{bad}");

@@ -244,6 +244,14 @@ fn what_is_old_goes_and_what_is_open_stays() {
     m.run(&old(100, 20_000, true));
     m.run("UPDATE alerts SET at = now() - interval '300 days' WHERE id > 20000 AND event = 'resolved'");
     m.run("SELECT setval(pg_get_serial_sequence('alerts', 'id'), 30000)");
+    // A silence that hid nothing that is left; a younger one; one that hid an alert that stays for now.
+    m.run(
+        "INSERT INTO silences (id, monitor, until, created_by, settled_at) \
+         SELECT n, 'transactions', now() - make_interval(days => d), 'me', now() - make_interval(days => d) \
+           FROM (VALUES (1, 400), (2, 100), (3, 390)) v (n, d); \
+         UPDATE alerts SET silence = 3 WHERE id = 20001",
+    );
+    let silences = "SELECT string_agg(id::text, ' ' ORDER BY id) FROM silences";
     let count = "SELECT count(*) FILTER (WHERE id < 2000) || ' ' || count(*) FILTER (WHERE id BETWEEN 2000 AND 19999) \
                     || ' ' || count(*) FILTER (WHERE id >= 20000) FROM alerts";
     assert_eq!(m.text(count), "1500 9000 300");
@@ -255,6 +263,7 @@ fn what_is_old_goes_and_what_is_open_stays() {
     m.run("ALTER DATABASE old SET cloudwalk_monitor.alert_horizon = '1 day'");
     m.run("SELECT pg_reload_conf()");
     m.until(count, "1500 0 300");
+    m.until(silences, "2 3");
     // A batch is a transaction.
     m.until("SELECT status FROM monitor_health", "ok");
     assert_eq!(
@@ -264,6 +273,7 @@ fn what_is_old_goes_and_what_is_open_stays() {
     m.run("ALTER SYSTEM SET cloudwalk_monitor.retention = '200 days'");
     m.run("SELECT pg_reload_conf()");
     m.until(count, "1500 0 0");
+    m.until(silences, "2");
     m.run("ALTER SYSTEM RESET cloudwalk_monitor.retention");
     m.assert_models();
 }

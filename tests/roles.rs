@@ -72,6 +72,7 @@ fn reading_operating_and_configuring_are_granted_apart() {
          GRANT EXECUTE ON FUNCTION scored_series, alerts_since, recommend_alert, backtest_monitor, \
                                    explain_incident, incident_rows, shift_report TO analyst; \
          GRANT EXECUTE ON FUNCTION acknowledge_incident, resolve_incident, silence_alerts, end_silence, add_maintenance, \
+                                   remove_maintenance, \
                                    detect_anomalies, run_monitor TO operator",
     );
     let mut analyst = cluster.connect_as("analyst", "granted");
@@ -94,6 +95,7 @@ fn reading_operating_and_configuring_are_granted_apart() {
         "SELECT silence_alerts('transactions', 'denied', now() + interval '1 hour')",
         "SELECT end_silence(1)",
         "SELECT add_maintenance('transactions', tstzrange(now(), now() + interval '1 hour'))",
+        "SELECT remove_maintenance(1)",
     ] {
         let refused = analyst.batch_execute(q).expect_err(q);
         assert_eq!(refused.code().unwrap().code(), "42501", "{q}");
@@ -113,6 +115,7 @@ fn reading_operating_and_configuring_are_granted_apart() {
         .batch_execute(&format!(
             "SELECT end_silence(silence_alerts('transactions', 'denied', now() + interval '1 hour')); \
              SELECT resolve_incident({id}, 'done'); \
+             SELECT remove_maintenance(add_maintenance('transactions', tstzrange('2025-07-14 15:00+00', '2025-07-14 16:00+00'))); \
              SELECT add_maintenance('transactions', tstzrange('2025-07-14 13:00+00', '2025-07-14 14:00+00'))"
         ))
         .unwrap();

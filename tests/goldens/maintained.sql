@@ -34,8 +34,8 @@ SELECT event, notice, bucket FROM log WHERE incident = 2;
 SELECT bool_and(same) AS models_equal_a_refold FROM verify_models();
 SELECT series, to_char(opened_at AT TIME ZONE 'UTC', 'HH24:MI') AS opened FROM backtest_monitor('transactions', minute(0), minute(400));
 
--- To delete the window is to take it back.
-DELETE FROM maintenance WHERE reason = 'forgotten to say';
+-- It can be taken back.
+SELECT remove_maintenance(id) FROM maintenance WHERE reason = 'forgotten to say';
 CALL look();
 SELECT event, notice, bucket FROM log WHERE incident = 2;
 SELECT bool_and(same) AS models_equal_a_refold FROM verify_models();
@@ -43,3 +43,5 @@ SELECT bool_and(same) AS models_equal_a_refold FROM verify_models();
 -- It has a beginning and an end, and a monitor.
 SELECT add_maintenance('transactions', tstzrange(minute(0), NULL));
 SELECT add_maintenance('nowhere', tstzrange(minute(0), minute(60)));
+SELECT remove_maintenance(99);
+SELECT remove_maintenance(NULL);
