@@ -1,6 +1,7 @@
 //! Which counts would be normal.
 
 use core::cmp::Ordering;
+use core::f64::consts::{LN_10, TAU};
 
 use crate::outlook::Outlook;
 use crate::sensitivity::Sensitivity;
@@ -49,40 +50,78 @@ impl Bounds {
         }
     }
 
-    /// The interval itself, by bisection of the judgement: some 40 of them.
+    /// The interval itself: judged from where a normal law with the same three moments would have its ends, so that
+    /// some six judgements are enough.
     fn normal(o: &Outlook) -> Option<Bounds> {
         let within = some_normal(o)?;
-        let (mut below, mut lower) = (-1.0, within);
-        while lower - below > 1.0 {
-            let middle = ((below + lower) / 2.0).floor();
-            if side(o, middle) == Ordering::Equal {
-                lower = middle;
-            } else {
-                below = middle;
+        let (low, high) = estimate(o);
+        let down = furthest(within - low, within, &|d| is_normal(o, within - d));
+        let most = (LARGEST - within).max(0.0);
+        let up = furthest(high - within, most, &|d| is_normal(o, within + d));
+        Some(Bounds {
+            lower: within - down,
+            upper: within + up,
+        })
+    }
+}
+
+fn is_normal(o: &Outlook, x: f64) -> bool {
+    side(o, x) == Ordering::Equal
+}
+
+/// The greatest whole number up to `most` of which `ok` is true, as it is of all below it and of 0; looked for around an
+/// estimate.
+fn furthest(estimate: f64, most: f64, ok: &impl Fn(f64) -> bool) -> f64 {
+    let start = estimate.floor().clamp(0.0, most);
+    let (mut inside, mut outside, mut step) = (start, start, 1.0);
+    if start == 0.0 || ok(start) {
+        loop {
+            if inside >= most {
+                return most;
             }
-        }
-        let (mut upper, mut step) = (within, 1.0);
-        while upper < LARGEST && side(o, upper + step) == Ordering::Equal {
-            upper += step;
+            outside = (inside + step).min(most);
+            if !ok(outside) {
+                break;
+            }
+            inside = outside;
             step *= 2.0;
         }
-        if upper >= LARGEST {
-            return Some(Bounds {
-                lower,
-                upper: LARGEST.max(within),
-            });
-        }
-        let mut above = upper + step;
-        while above - upper > 1.0 {
-            let middle = ((upper + above) / 2.0).floor();
-            if side(o, middle) == Ordering::Equal {
-                upper = middle;
-            } else {
-                above = middle;
+    } else {
+        loop {
+            inside = (outside - step).max(0.0);
+            if inside == 0.0 || ok(inside) {
+                break;
             }
+            outside = inside;
+            step *= 2.0;
         }
-        Some(Bounds { lower, upper })
     }
+    while outside - inside > 1.0 {
+        let middle = ((inside + outside) / 2.0).floor();
+        if ok(middle) {
+            inside = middle;
+        } else {
+            outside = middle;
+        }
+    }
+    inside
+}
+
+/// About where the windows would begin to speak: the quantiles of a law with their mean, variance and skewness, by the first
+/// terms of Cornish and Fisher's expansion (Abramowitz and Stegun 26.2.49), at the surprise of `open`.
+fn estimate(o: &Outlook) -> (f64, f64) {
+    let twice = 2.0 * LN_10 * o.open;
+    // Leading terms of the normal law's tail.
+    let z = (twice - twice.ln() - TAU.ln()).max(0.25).sqrt();
+    let windows = [Some(o.point), o.pair, o.five, o.twenty];
+    let (mut low, mut high) = (0.0_f64, LARGEST);
+    for w in windows.into_iter().flatten() {
+        let deviation = (w.mean * (1.0 + w.dispersion * w.mean)).sqrt();
+        let skew = (z * z - 1.0) / 6.0 * (1.0 + 2.0 * w.dispersion * w.mean);
+        high = high.min(w.mean + z * deviation + skew - w.before);
+        low = low.max(w.mean - z * deviation + skew - w.before);
+    }
+    (low, high)
 }
 
 /// Whether a count is too low, normal or too high.
