@@ -160,6 +160,8 @@ pub struct Loaded {
     pub wanted: Vec<Wanted>,
     /// Buckets from here on were folded.
     pub from: i64,
+    /// Incidents from this bucket on may be retracted.
+    pub retract_from: i64,
     /// A table without rows, of which no change is known either: nothing can be said of what is recorded. So it looks
     /// while a dump is restored, between its alerts and its rows.
     pub knows_nothing: bool,
@@ -183,6 +185,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
     }
     let cal = &m.calendar;
     let was_live = place.cell.state.load(Ordering::Acquire) == LIVE;
+    let last_known = last_known(place);
     let (dirty, sealed) = place.segment.begin_load(place.cell);
     let mut guard = LoadGuard {
         place,
@@ -331,6 +334,14 @@ pub fn load(place: &Place) -> Option<Loaded> {
     let wanted = reconcile::wanted_of_fold(m, &rules, &fold);
     let result = Loaded {
         wanted,
+        retract_from: if dirty == i64::MIN || unfolded.iter().any(|(_, since)| *since == i64::MIN) {
+            // All of it may have been cleared away.
+            let horizon = cal.buckets_in(settings::sealed_horizon());
+            base.saturating_add(1)
+                .max(last_known.saturating_sub(horizon))
+        } else {
+            base.saturating_add(1)
+        },
         from: base.saturating_add(1),
         knows_nothing: !was_live
             && newest == i64::MIN
@@ -375,6 +386,21 @@ pub fn load(place: &Place) -> Option<Loaded> {
         return None;
     }
     Some(result)
+}
+
+/// The newest bucket with a row, as far as is known; where there is none any more, that of before.
+fn last_known(place: &Place) -> i64 {
+    let cell = place.cell;
+    let newest = cell.newest.load(Ordering::Acquire);
+    if newest != i64::MIN {
+        cell.newest_before.store(newest, Ordering::Release);
+    }
+    let before = cell.newest_before.load(Ordering::Acquire);
+    if before == i64::MIN {
+        store::newest_snapshot(place.monitor).unwrap_or(i64::MIN)
+    } else {
+        before
+    }
 }
 
 /// The newest stored state that is older than the horizon, where that knows of rows which were deleted since
@@ -595,7 +621,7 @@ pub fn record_load(place: &Place, loaded: &Loaded, alert_horizon: i64) -> usize 
         &Scope {
             series: None,
             horizon: quiet::horizon(m, place.cell, alert_horizon),
-            retract_from: Some(m.calendar.start(loaded.from)),
+            retract_from: Some(m.calendar.start(loaded.retract_from)),
             sealed_at: m.calendar.start(loaded.sealed),
             reach: Some(m.calendar.start(loaded.reach)),
             provisional: false,
@@ -981,7 +1007,9 @@ pub fn record_changes(
         &Scope {
             series: Some(changes.series.clone()),
             horizon: quiet::horizon(place.monitor, place.cell, alert_horizon),
-            retract_from: Some(cal.start(sealed.saturating_sub(RING as i64))),
+            // Of a table without rows the load has said what there is to say.
+            retract_from: (sealed != i64::MIN)
+                .then(|| cal.start(sealed.saturating_sub(RING as i64))),
             sealed_at: cal.start(sealed),
             reach: None,
             provisional: true,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testbed::monitored::{calm_sql, minute, Monitored, EPOCH, SOON};
+use testbed::monitored::{calm_sql, minute, storms, Monitored, EPOCH, SOON};
 use testbed::{Cluster, SharedCluster};
 
 fn database(name: &str) -> (SharedCluster, String) {
@@ -911,4 +911,35 @@ fn what_is_resolved_by_hand_comes_back_when_it_turns_critical() {
     );
     assert_eq!((m.events("opened"), m.events("reopened")), (1, 1));
     m.assert_models();
+}
+
+/// TRUNCATE takes back what was recorded within `sealed_horizon`, with one notice a group. What is older is history that
+/// somebody cleared away: it stays recorded.
+#[test]
+fn truncate_retracts_what_is_young() {
+    let (cluster, name) = database("truncated");
+    let mut m = Monitored::create(&cluster, &name);
+    let days = 9 * 1440;
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.run(&storms(240, 1));
+    m.run(&calm_sql(EPOCH, 265, days));
+    m.run(&storms(days, 1));
+    m.run(&calm_sql(EPOCH, days + 25, days + 60));
+    m.assert_models();
+    let states = "SELECT string_agg(state::text, ' ' ORDER BY opened_at) FROM incidents WHERE series = 'denied'";
+    m.until(states, "resolved resolved");
+    let told = m.number("SELECT count(*) FROM alerts WHERE payload IS NOT NULL");
+    m.run("TRUNCATE transactions");
+    m.until(states, "resolved retracted");
+    m.quiesce();
+    assert_eq!(
+        m.number("SELECT count(*) FROM alerts WHERE payload IS NOT NULL"),
+        told + 1,
+        "{:?}",
+        m.rows("SELECT id, incident, event, notice, series, time, reason FROM alerts ORDER BY id")
+    );
+    assert_eq!(
+        m.number("SELECT count(*) FROM alerts WHERE event = 'retracted' AND time > '2025-07-01'"),
+        1
+    );
 }

@@ -14,7 +14,7 @@ use crate::ratio::Membership;
 /// Says "this is ours"; written last by the creator.
 pub const MAGIC: u64 = 0x636c_6f75_6477_6d31;
 /// Changes with every change of this file or of a state of the detector.
-pub const LAYOUT: u32 = 15;
+pub const LAYOUT: u32 = 16;
 /// Unsealed buckets a series can hold. Lateness and a lagging worker have to fit in.
 pub const RING: usize = 32;
 /// Monitors of one database.
@@ -259,6 +259,8 @@ pub struct Cell {
     pub beyond_from: AtomicI64,
     /// Newest bucket with a committed row; i64::MIN before the first.
     pub newest: AtomicI64,
+    /// The same before the table was cleared, where it was.
+    pub newest_before: AtomicI64,
     /// Start of the newest bucket whose rows came from a dump; i64::MIN where none did.
     pub quiet_until: AtomicI64,
     /// When something was last merged, by the clock.
@@ -421,6 +423,7 @@ impl Cell {
         self.future_from.store(NEVER, Ordering::Release);
         self.beyond_from.store(NEVER, Ordering::Release);
         self.newest.store(i64::MIN, Ordering::Release);
+        self.newest_before.store(i64::MIN, Ordering::Release);
         self.sealed_hint.store(i64::MIN, Ordering::Release);
         self.quiet_until.store(i64::MIN, Ordering::Release);
         for counter in [&self.touched_at, &self.width, &self.delay] {
