@@ -120,11 +120,15 @@ pub fn at(boundary: Boundary) {
     }
 }
 
-/// What was caught.
+/// What was caught, and its detail.
 pub fn describe(e: &CaughtError) -> String {
-    match e {
-        CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r.message().to_string(),
-        CaughtError::RustPanic { ereport, .. } => ereport.message().to_string(),
+    let report = match e {
+        CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r,
+        CaughtError::RustPanic { ereport, .. } => ereport,
+    };
+    match report.detail() {
+        Some(detail) if !detail.is_empty() => format!("{}: {detail}", report.message()),
+        _ => report.message().to_string(),
     }
 }
 
