@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::judgement::Verdict;
+use crate::bounds::Bounds;
+use crate::incident::{Incident, REMEMBERED};
+use crate::judgement::Judgement;
 use crate::moment::{Moment, Pace, DAY};
-use crate::score::score;
 use crate::series::{is_reading, Series};
 use crate::value::Values;
+use crate::volume::{Part, Sums};
 
 /// Readings over which what kind of numbers they are is forgotten.
 const HORIZON: f64 = 1000.0;
@@ -97,10 +99,6 @@ impl Chooser {
 /// The state of the family chosen.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "states live in place, in slots of one size"
-)]
 enum State {
     Counts(Series),
     Values(Values),
@@ -111,37 +109,13 @@ enum State {
 /// Only the family chosen is kept: under 2 KB. When readings show for long that the other one fits,
 /// it takes over. It does not begin blind: it is told what the old one foretold, as readings of the
 /// last day with the scatter that was learned, and the shape of the day. So expectation and
-/// scores go on as they were, and the first reading after it is judged. Incidents that the count
-/// family remembers end with it, and the memory of sizes begins anew.
+/// scores go on as they were, and the first reading after it is judged. Its incidents go over with
+/// it, and none is open then; the memory of sizes and the governor begin anew.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     chooser: Chooser,
     state: State,
-}
-
-/// What judging a reading gave, of either family.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Assessment {
-    /// The family that judged.
-    pub family: Family,
-    /// Its verdict.
-    pub verdict: Verdict,
-    /// Surprise in decades: a count like this comes about once in `10^(S - 0.4)`, a value at most.
-    pub surprise: f64,
-    /// 1 more than expected, -1 less, 0 while learning.
-    pub direction: i8,
-    /// The reading foretold.
-    pub expected: f64,
-    /// Whether this reading opened an incident.
-    pub opens: bool,
-}
-
-impl Assessment {
-    /// The surprise as 0 to 100, see [`score`].
-    pub fn score(&self) -> f64 {
-        score(self.surprise)
-    }
 }
 
 impl Default for Model {
@@ -183,61 +157,145 @@ impl Model {
         }
     }
 
+    /// The latest incidents: incident `k` (from 0) is at `k % 4`.
+    pub fn recent(&self) -> &[Incident; REMEMBERED] {
+        match &self.state {
+            State::Counts(series) => &series.recent,
+            State::Values(values) => &values.recent,
+        }
+    }
+
+    /// Incidents opened so far, by whatever family.
+    pub fn incidents(&self) -> u32 {
+        match &self.state {
+            State::Counts(series) => series.incidents,
+            State::Values(values) => values.incidents,
+        }
+    }
+
+    /// The latest incident, open or not.
+    pub fn last_incident(&self) -> Option<&Incident> {
+        let last = self.incidents().checked_sub(1)?;
+        self.recent().get(last as usize % REMEMBERED)
+    }
+
+    /// The incident that goes on, if one does.
+    pub fn open_incident(&self) -> Option<&Incident> {
+        self.last_incident().filter(|incident| incident.is_open())
+    }
+
+    /// Readings learned by the family chosen; a hand-over tells it some.
+    pub fn readings(&self) -> u64 {
+        match &self.state {
+            State::Counts(series) => series.readings(),
+            State::Values(values) => values.readings(),
+        }
+    }
+
+    /// The last bucket learned; `i64::MIN` before the first.
+    pub fn last_bucket(&self) -> i64 {
+        match &self.state {
+            State::Counts(series) => series.last_bucket(),
+            State::Values(values) => values.last_bucket(),
+        }
+    }
+
     /// Judges a reading by the family chosen so far, learns it, and chooses again for the next one.
     /// NaN and infinity are no readings: nothing changes. (Nor is a negative number, to the count
     /// family; but it tells which family it is.)
-    pub fn step(&mut self, x: f64, at: Moment, pace: Pace) -> Assessment {
+    pub fn step(&mut self, x: f64, at: Moment, pace: Pace) -> Judgement {
         if x.is_finite() {
             self.chooser.learn(x);
             if self.chooser.readings == 1 {
                 self.choose(at, pace);
             }
         }
-        let assessment = self.read(x, at, pace);
+        let judgement = match &mut self.state {
+            State::Counts(series) => series.step(x, at, pace),
+            State::Values(values) => values.step(x, at, pace).in_decades(),
+        };
         if x.is_finite() {
             self.choose(at, pace);
         }
-        assessment
+        judgement
     }
 
-    fn read(&mut self, x: f64, at: Moment, pace: Pace) -> Assessment {
+    /// Moves the clock to a bucket, see [`Series::advance`].
+    pub fn advance(&mut self, at: Moment, pace: Pace) {
         match &mut self.state {
-            State::Counts(series) => {
-                let incidents = series.incidents;
-                let j = series.step(x, at, pace);
-                Assessment {
-                    family: Family::Counts,
-                    verdict: j.verdict(),
-                    surprise: j.surprise,
-                    direction: j.direction,
-                    expected: j.expected,
-                    opens: series.incidents != incidents,
-                }
-            }
-            State::Values(values) => {
-                let j = values.step(x, at, pace);
-                Assessment {
-                    family: Family::Values,
-                    verdict: j.verdict(),
-                    surprise: j.surprise,
-                    direction: j.direction,
-                    expected: j.expected,
-                    opens: j.opens,
-                }
-            }
+            State::Counts(series) => series.advance(at, pace),
+            State::Values(values) => values.advance(at, pace),
         }
     }
 
-    /// Chooses the family for what comes after the bucket of `at`.
+    /// Judges a reading of the bucket that was last advanced to. Changes nothing.
+    pub fn judge(&self, x: f64) -> Judgement {
+        match &self.state {
+            State::Counts(series) => series.judge(x),
+            State::Values(values) => values.judge(x).in_decades(),
+        }
+    }
+
+    /// The readings that would be judged normal in the bucket that was last advanced to.
+    pub fn bounds(&self) -> Bounds {
+        match &self.state {
+            State::Counts(series) => series.bounds(),
+            State::Values(values) => values.bounds(),
+        }
+    }
+
+    /// The bounds that this reading is held against, see [`Values::bounds_for`]; of counts they are
+    /// the same for all.
+    pub fn bounds_for(&self, x: f64) -> Bounds {
+        match &self.state {
+            State::Counts(series) => series.bounds(),
+            State::Values(values) => values.bounds_for(x),
+        }
+    }
+
+    /// The readings that surprise by less than this, whether or not an incident is open.
+    pub fn bounds_below(&self, surprise: f64) -> Bounds {
+        match &self.state {
+            State::Counts(series) => series.bounds_below(surprise),
+            State::Values(values) => values.bounds_below(surprise),
+        }
+    }
+
+    /// The part of the reading last learned in the volume of the monitor: values have none.
+    pub fn part(&self) -> Part {
+        match &self.state {
+            State::Counts(series) => series.part(),
+            State::Values(_) => Part::default(),
+        }
+    }
+
+    /// Notes the volume of the monitor, see [`Series::note_volume`]; values are judged alone.
+    pub fn note_volume(&mut self, volume: &Sums) {
+        if let State::Counts(series) = &mut self.state {
+            series.note_volume(volume);
+        }
+    }
+
+    /// Chooses the family for what comes after the bucket of `at`. While an incident is open the
+    /// family stays.
     fn choose(&mut self, at: Moment, pace: Pace) {
         let family = self.chooser.choose(self.family());
-        if family == self.family() {
+        if family == self.family() || self.open_incident().is_some() {
             return;
         }
         self.chooser.held = 0;
+        let (recent, incidents) = (*self.recent(), self.incidents());
         self.state = match &self.state {
-            State::Counts(series) => State::Values(values_after(series, at, pace)),
-            State::Values(values) => State::Counts(counts_after(values, at, pace)),
+            State::Counts(series) => {
+                let mut values = values_after(series, at, pace);
+                values.inherit(recent, incidents);
+                State::Values(values)
+            }
+            State::Values(values) => {
+                let mut series = counts_after(values, at, pace);
+                series.inherit(recent, incidents);
+                State::Counts(series)
+            }
         };
     }
 

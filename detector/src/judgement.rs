@@ -44,12 +44,18 @@ pub enum Channel {
     ZeroRun = 4,
     /// A fixed limit.
     Limit = 5,
+    /// Of a series of values, the reading itself.
+    Value = 6,
+    /// The mean of 40 minutes of values.
+    Short = 7,
+    /// The mean of ten values, each a little off.
+    Drift = 8,
     /// None.
     None = 255,
 }
 
 impl Channel {
-    /// The statistical channels, in the order of [`Judgement::channels`].
+    /// The statistical channels of counts, in the order of [`Judgement::channels`].
     pub const ALL: [Channel; 5] = [
         Channel::Point,
         Channel::Five,
@@ -67,6 +73,9 @@ impl Channel {
             3 => Channel::Long,
             4 => Channel::ZeroRun,
             5 => Channel::Limit,
+            6 => Channel::Value,
+            7 => Channel::Short,
+            8 => Channel::Drift,
             _ => Channel::None,
         }
     }
@@ -146,7 +155,7 @@ impl Judgement {
     pub(crate) fn is_held_from(&self, surprise: f64) -> bool {
         self.held != 0
             && self.held == self.direction
-            && self.channel == Channel::Point
+            && matches!(self.channel, Channel::Point | Channel::Value)
             && self.surprise >= surprise
     }
 

@@ -250,6 +250,16 @@ impl Series {
         }
     }
 
+    /// Takes over the incidents of a series that this one goes on from, none of them open.
+    pub(crate) fn inherit(&mut self, recent: [Incident; REMEMBERED], incidents: u32) {
+        if self.watch.is_open() {
+            self.forget_windows();
+        }
+        self.recent = recent;
+        self.incidents = incidents;
+        self.watch = Watch::NEW;
+    }
+
     /// Forgets all but its incidents.
     fn start_anew(&mut self, bucket: i64) {
         let (mut recent, incidents) = (self.recent, self.incidents);

@@ -2,12 +2,32 @@
 
 mod generate;
 
-use detector::{Assessment, Family, Model, Verdict};
+use detector::{Family, Judgement, Model, Verdict};
 use generate::{daily, minute, Random, DAY, MINUTE};
 use proptest::prelude::*;
 
+/// What judging a reading gave, and who judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Assessment {
+    family: Family,
+    opens: bool,
+    verdict: Verdict,
+    surprise: f64,
+    expected: f64,
+    judgement: Judgement,
+}
+
 fn step(model: &mut Model, x: f64, bucket: i64) -> Assessment {
-    model.step(x, minute(bucket), MINUTE)
+    let (family, incidents) = (model.family(), model.incidents());
+    let judgement = model.step(x, minute(bucket), MINUTE);
+    Assessment {
+        family,
+        opens: model.incidents() != incidents,
+        verdict: judgement.verdict(),
+        surprise: judgement.surprise,
+        expected: judgement.expected,
+        judgement,
+    }
 }
 
 fn after(readings: impl IntoIterator<Item = f64>) -> Model {
