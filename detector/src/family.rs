@@ -6,8 +6,9 @@ use crate::bounds::Bounds;
 use crate::incident::{Incident, REMEMBERED};
 use crate::judgement::Judgement;
 use crate::moment::{Moment, Pace, DAY};
-use crate::series::{is_reading, Series};
-use crate::value::Values;
+use crate::series::{is_reading, Series, LARGEST};
+use crate::tail;
+use crate::value::{Tuning, Values};
 use crate::volume::{Part, Sums};
 
 /// Readings over which what kind of numbers they are is forgotten.
@@ -23,14 +24,47 @@ const SMALL: f64 = 500.0;
 /// A reading moves the log of the typical one as if it were off by no more than this: an incident
 /// does not change what a series is.
 const FARTHEST: f64 = 1.0;
-/// Readings that a choice holds, once the series judges.
-const HELD: u64 = 1000;
+/// Readings that the first choice waits for, once the series judges, and that a later one holds.
+const FIRST: u32 = 200;
+const HELD: u32 = 1000;
 /// Readings before any family judges: until then, choosing again costs nothing.
-const EARLY: u64 = 30;
+const EARLY: u32 = 30;
 /// Readings that the new family is told of at a hand-over: a day of them, but no fewer and no more
-/// than this. A day of minutes takes about a millisecond, at most once in [`HELD`] readings.
+/// than this, and no more than this share of what was read. They are made up, with the scatter of a
+/// tame law, and the less was read the less can be known of it.
 const TOLD_LEAST: f64 = 160.0;
 const TOLD_MOST: f64 = 1440.0;
+const TOLD_SHARE: f64 = 0.25;
+
+/// Counts that are taken to have scattered as independent events do, before the first reading.
+const PRIOR: f64 = 20.0;
+/// Readings over which a strange stretch is forgotten.
+const STRANGE_MEMORY: f64 = 4000.0;
+/// Surprise, decades, from which a reading is strange to the count law of the series' own mean and
+/// index of dispersion; and counts that it must be off for that.
+const STRANGE: f64 = 4.0;
+const STRANGE_LEAST: f64 = 3.0;
+/// Readings before which the scatter is not known well enough to call one strange.
+const SETTLED: u32 = 60;
+/// Readings without a strange one after which the next begins another stretch.
+const APART: u32 = 30;
+/// How far a strange reading is believed about the scatter.
+const STRANGE_BELIEF: f64 = 0.2;
+/// A residual counts for at most so many variances, and so many counts squared.
+const CLIP: f64 = 16.0;
+const CLIP_COUNTS: f64 = 4.0;
+
+/// A count law does not describe a series that scatters more than independent events would, by this
+/// index of dispersion, and still has strange stretches;
+const SCATTERED: f64 = 1.7;
+const STRETCHES: f64 = 1.9;
+/// nor one of which so many are strange, however little the rest scatters;
+const SPIKES: f64 = 8.0;
+/// nor one that scatters so much that a count law would be deaf: index and dispersion.
+const RAGGED: f64 = 10.0;
+const RAGGED_DISPERSION: f64 = 0.5;
+/// Share of each that it must fall below before a series of values is one of counts again.
+const AGAIN: f64 = 0.5;
 
 /// A family of series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,34 +75,42 @@ pub enum Family {
     Values,
 }
 
-/// What a series knows of its kind of numbers.
+/// What a series knows of its kind of numbers, whatever family reads them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Chooser {
-    readings: u64,
+    readings: u32,
     /// Readings since the family was chosen.
-    held: u64,
+    held: u32,
     /// Share of readings that are no counts.
     odd: f64,
     /// `ln(1 + |x|)` of the typical reading.
     typical: f64,
+    /// Sum of the squares that readings were off what was expected, and of what was expected; both
+    /// fade. Of independent events the two are equal.
+    squares: f64,
+    expected: f64,
+    /// Stretches of strange readings, fading.
+    stretches: f64,
+    /// Readings since the latest strange one.
+    since: u32,
 }
 
 impl Chooser {
     const NEW: Chooser = Chooser {
         readings: 0,
-        held: 0,
+        held: HELD - FIRST,
         odd: 0.0,
         typical: 0.0,
+        squares: PRIOR,
+        expected: PRIOR,
+        stretches: 0.0,
+        since: APART,
     };
 
     fn learn(&mut self, x: f64) {
         let rate = (1.0 / HORIZON).max(1.0 / (self.readings as f64 + 1.0));
-        let odd = if x < 0.0 || x.fract() != 0.0 {
-            1.0
-        } else {
-            0.0
-        };
+        let odd = if is_count(x) { 0.0 } else { 1.0 };
         self.odd += (odd - self.odd) * rate;
         let off = x.abs().ln_1p() - self.typical;
         self.typical += rate
@@ -81,19 +123,86 @@ impl Chooser {
         self.held = self.held.saturating_add(1);
     }
 
+    /// Index of dispersion: variance by mean, 1 of independent events.
+    fn index(&self) -> f64 {
+        self.squares / self.expected
+    }
+
+    /// Compares a reading with what was expected of it, under the count law of that mean and the
+    /// index so far. What is read while an incident is open says nothing of the scatter.
+    fn compare(&mut self, x: f64, expected: f64, calm: bool) {
+        self.since = self.since.saturating_add(1);
+        self.stretches *= 1.0 - 1.0 / STRANGE_MEMORY;
+        if self.readings <= EARLY || !is_count(x) || !(0.0..=LARGEST).contains(&expected) {
+            return;
+        }
+        let mean = expected.max(0.01);
+        let index = self.index().max(1.0);
+        let off = x - mean;
+        let strange = is_strange(x, mean, index);
+        if strange && self.readings > SETTLED {
+            self.stretches += if self.since > APART { 1.0 } else { 0.0 };
+            self.since = 0;
+        }
+        if !calm {
+            return;
+        }
+        let belief = if strange { STRANGE_BELIEF } else { 1.0 };
+        let square = (off * off).min(CLIP * index * mean + CLIP_COUNTS);
+        let fade = |sum: f64| PRIOR + (sum - PRIOR) * (1.0 - 1.0 / HORIZON);
+        self.squares = fade(self.squares) + belief * square;
+        self.expected = fade(self.expected) + belief * mean;
+    }
+
+    /// Whether no count law describes what was read, by a share of what that takes.
+    fn is_strange(&self, share: f64, typical: f64) -> bool {
+        let index = self.index();
+        let is_scattered = index >= 1.0 + share * (SCATTERED - 1.0);
+        let is_ragged = index >= share * RAGGED
+            && (index - 1.0) / typical.max(1.0) >= share * RAGGED_DISPERSION;
+        is_scattered && self.stretches >= share * STRETCHES
+            || self.stretches >= share * SPIKES
+            || is_ragged
+    }
+
     fn choose(&self, now: Family) -> Family {
         if self.readings > EARLY && self.held < HELD {
             return now;
         }
         let typical = self.typical.exp() - 1.0;
-        if self.odd > ODD || typical > LARGE {
+        if self.odd > ODD || typical > LARGE || self.is_strange(1.0, typical) {
             Family::Values
-        } else if self.odd < WHOLE && typical < SMALL {
+        } else if self.odd < WHOLE && typical < SMALL && !self.is_strange(AGAIN, typical) {
             Family::Counts
         } else {
             now
         }
     }
+
+    fn is_sound(&self) -> bool {
+        let numbers = [self.odd, self.typical, self.squares, self.expected];
+        numbers.iter().all(|v| v.is_finite()) && self.expected > 0.0 && self.stretches.is_finite()
+    }
+}
+
+fn is_count(x: f64) -> bool {
+    x >= 0.0 && x.fract() == 0.0
+}
+
+/// Whether a reading surprises the count law of a mean and an index of dispersion by [`STRANGE`].
+fn is_strange(x: f64, mean: f64, index: f64) -> bool {
+    let off = x - mean;
+    // No law of counts has so much within three deviations: the tail need not be asked.
+    if off.abs() < STRANGE_LEAST || off * off < 9.0 * index * mean {
+        return false;
+    }
+    let dispersion = (index - 1.0) / mean;
+    let surprise = if off > 0.0 {
+        tail::upper(x, mean, dispersion)
+    } else {
+        tail::lower(x, mean, dispersion)
+    };
+    surprise >= STRANGE
 }
 
 /// The state of the family chosen.
@@ -105,6 +214,14 @@ enum State {
 }
 
 /// One series of any kind: counts while its readings are counts, values otherwise.
+///
+/// Readings are counts while they are whole numbers of up to about a thousand *and* a count law
+/// describes them. That law says that they scatter as independent events do, or by a dispersion more,
+/// and how often one lies far out. So two things are learned beside what the families do, of the
+/// readings and what was expected of them: the index of dispersion, and in how many stretches a reading
+/// was strange to the law of that index. A series that scatters more and is strange again and again
+/// (tweets, travel times), one that is strange very often (spikes from zero), and one that scatters so
+/// much that the law would be deaf (its standard deviation near its mean) is one of values.
 ///
 /// Only the family chosen is kept: under 2 KB. When readings show for long that the other one fits,
 /// it takes over. It does not begin blind: it is told what the old one foretold, as readings of the
@@ -204,20 +321,37 @@ impl Model {
     /// NaN and infinity are no readings: nothing changes. (Nor is a negative number, to the count
     /// family; but it tells which family it is.)
     pub fn step(&mut self, x: f64, at: Moment, pace: Pace) -> Judgement {
+        self.step_by(x, at, pace, &Tuning::SHIPPED).0
+    }
+
+    /// The same with other constants of the value family than those that ship, for the benchmark, as
+    /// [`Values::step_by`]; and what the governor leaves of the surprise, in the same decades.
+    pub fn step_by(&mut self, x: f64, at: Moment, pace: Pace, tuning: &Tuning) -> (Judgement, f64) {
         if x.is_finite() {
             self.chooser.learn(x);
             if self.chooser.readings == 1 {
                 self.choose(at, pace);
             }
         }
-        let judgement = match &mut self.state {
-            State::Counts(series) => series.step(x, at, pace),
-            State::Values(values) => values.step(x, at, pace).in_decades(),
+        let spoken = match &mut self.state {
+            State::Counts(series) => {
+                let judgement = series.step(x, at, pace);
+                (judgement, judgement.surprise)
+            }
+            State::Values(values) => {
+                let judgement = values.step_by(x, at, pace, tuning);
+                (
+                    judgement.in_decades(),
+                    judgement.governed_in_decades(tuning),
+                )
+            }
         };
         if x.is_finite() {
+            let calm = self.open_incident().is_none();
+            self.chooser.compare(x, spoken.0.expected, calm);
             self.choose(at, pace);
         }
-        judgement
+        spoken
     }
 
     /// Moves the clock to a bucket, see [`Series::advance`].
@@ -287,7 +421,7 @@ impl Model {
         let (recent, incidents) = (*self.recent(), self.incidents());
         self.state = match &self.state {
             State::Counts(series) => {
-                let mut values = values_after(series, at, pace);
+                let mut values = values_after(series, self.chooser.index(), at, pace);
                 values.inherit(recent, incidents);
                 State::Values(values)
             }
@@ -300,9 +434,7 @@ impl Model {
     }
 
     pub(crate) fn is_sound(&self) -> bool {
-        let Chooser { odd, typical, .. } = self.chooser;
-        odd.is_finite()
-            && typical.is_finite()
+        self.chooser.is_sound()
             && match &self.state {
                 State::Counts(series) => series.is_finite(),
                 State::Values(values) => values.is_sound(),
@@ -310,10 +442,10 @@ impl Model {
     }
 }
 
-/// A series of values that goes on where one of counts ends.
-fn values_after(series: &Series, at: Moment, pace: Pace) -> Values {
+/// A series of values that goes on where one of counts ends, with this index of dispersion.
+fn values_after(series: &Series, index: f64, at: Moment, pace: Pace) -> Values {
     let mut values = Values::new();
-    if series.readings() < EARLY {
+    if series.readings() < u64::from(EARLY) {
         return values;
     }
     for weekend in [false, true] {
@@ -333,8 +465,9 @@ fn values_after(series: &Series, at: Moment, pace: Pace) -> Values {
             }
         }
     }
-    for moment in before(at, pace) {
+    for moment in before(at, series.readings(), pace) {
         let (mean, deviation) = series.retold(at, moment, pace);
+        let deviation = deviation.max((index * mean).sqrt());
         values.step(mean + deviation * scatter(moment.bucket), moment, pace);
     }
     values
@@ -343,10 +476,10 @@ fn values_after(series: &Series, at: Moment, pace: Pace) -> Values {
 /// A series of counts that goes on where one of values ends.
 fn counts_after(values: &Values, at: Moment, pace: Pace) -> Series {
     let mut series = Series::new();
-    if values.readings() < EARLY {
+    if values.readings() < u64::from(EARLY) {
         return series;
     }
-    for moment in before(at, pace) {
+    for moment in before(at, values.readings(), pace) {
         let (mean, deviation) = values.retold(at, moment);
         let x = (mean + deviation * scatter(moment.bucket)).round().max(0.0);
         if is_reading(x) {
@@ -358,9 +491,13 @@ fn counts_after(values: &Values, at: Moment, pace: Pace) -> Series {
 
 /// The buckets up to and including that of `at`, oldest first. The kind of day is taken to be the
 /// same.
-fn before(at: Moment, pace: Pace) -> impl Iterator<Item = Moment> {
+fn before(at: Moment, readings: u64, pace: Pace) -> impl Iterator<Item = Moment> {
     let width = pace.width();
-    let told = (f64::from(DAY) / width).clamp(TOLD_LEAST, TOLD_MOST) as i64;
+    let readings = readings as f64;
+    let told = (f64::from(DAY) / width)
+        .min(TOLD_MOST)
+        .min(TOLD_SHARE * readings)
+        .max(TOLD_LEAST.min(readings)) as i64;
     (0..told).rev().map(move |back| {
         let minute = f64::from(at.minute % DAY) - back as f64 * width;
         Moment {

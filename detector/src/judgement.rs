@@ -93,6 +93,9 @@ pub struct Judgement {
     /// Surprise of the channel that speaks loudest, in decades: `-log10` of the probability of
     /// something at least as extreme. At least 0; 0 while learning.
     pub surprise: f64,
+    /// Decades that the surprise counts for more when it is decided whether the reading is normal: what matters then is
+    /// how often such a thing happens in a week, and wide buckets are few. Always 0 of counts.
+    pub allowance: f64,
     /// Side of the surprise: 1 more than expected, -1 less, 0 while learning.
     pub direction: i8,
     /// The channel that speaks loudest.
@@ -123,6 +126,7 @@ impl Judgement {
     pub(crate) const fn learning(expected: f64, observed: f64) -> Judgement {
         Judgement {
             surprise: 0.0,
+            allowance: 0.0,
             direction: 0,
             channel: Channel::None,
             expected,
@@ -141,9 +145,9 @@ impl Judgement {
     pub fn verdict(&self) -> Verdict {
         if self.learning {
             Verdict::Learning
-        } else if self.surprise >= EXTREME {
+        } else if self.weighed() >= EXTREME {
             Verdict::Critical
-        } else if self.surprise >= OPEN || self.is_held_from(QUIET) {
+        } else if self.weighed() >= OPEN || self.is_held_from(QUIET) {
             Verdict::Warning
         } else {
             Verdict::Normal
@@ -156,7 +160,12 @@ impl Judgement {
         self.held != 0
             && self.held == self.direction
             && matches!(self.channel, Channel::Point | Channel::Value)
-            && self.surprise >= surprise
+            && self.weighed() >= surprise
+    }
+
+    /// The surprise as verdicts go by it, decades.
+    pub fn weighed(&self) -> f64 {
+        self.surprise + self.allowance
     }
 
     /// The surprise as 0 to 100, see [`score`](crate::score::score).

@@ -94,9 +94,9 @@ impl Sensitivity {
             Verdict::Learning
         } else if !self.is_effect(j.span_observed, j.span_expected) {
             Verdict::Normal
-        } else if j.surprise >= self.critical {
+        } else if j.weighed() >= self.critical {
             Verdict::Critical
-        } else if j.surprise >= self.warning || held && j.is_held_from(self.held_from()) {
+        } else if j.weighed() >= self.warning || held && j.is_held_from(self.held_from()) {
             Verdict::Warning
         } else {
             Verdict::Normal

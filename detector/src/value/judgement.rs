@@ -3,6 +3,8 @@
 use crate::incident::{OPEN, QUIET};
 use crate::judgement::{Channel, Judgement, Verdict};
 
+use super::tuning::Tuning;
+
 /// How many looks there are.
 pub const LOOKS: usize = 5;
 
@@ -73,9 +75,15 @@ pub struct ValueJudgement {
     pub span_expected: f64,
 }
 
-/// A surprise of values in the decades of all families: `OPEN` is where a reading is not normal, and
-/// beyond it both count alike.
-pub(super) fn to_decades(surprise: f64, open: f64) -> f64 {
+/// A surprise of values in the decades of all families, and what it counts for more in a bucket of which `open` is not
+/// normal: their sum is [`OPEN`] there, and [`OPEN`] by itself is the threshold that ships.
+pub(super) fn to_decades(surprise: f64, open: f64) -> (f64, f64) {
+    let decades = scaled(surprise, Tuning::SHIPPED.open);
+    (decades, scaled(surprise, open) - decades)
+}
+
+/// Such that `open` becomes [`OPEN`]; beyond it both count alike.
+fn scaled(surprise: f64, open: f64) -> f64 {
     if surprise < open {
         surprise * (OPEN / open)
     } else {
@@ -83,20 +91,26 @@ pub(super) fn to_decades(surprise: f64, open: f64) -> f64 {
     }
 }
 
+/// The surprise as verdicts go by it: [`Judgement::weighed`].
+pub(super) fn weighed(surprise: f64, open: f64) -> f64 {
+    let (decades, allowance) = to_decades(surprise, open);
+    decades + allowance
+}
+
 impl ValueJudgement {
-    /// The same in the decades of all families, those of [`Judgement::surprise`]: with the same
-    /// threshold of what is normal, the same score and the same words.
+    /// The same in the decades of all families, those of [`Judgement::surprise`], so that the score means the same. What
+    /// a wide bucket counts for more is its [`allowance`](Judgement::allowance).
     ///
     /// [`Judgement::channels`] are the reading itself, the short means and the drift.
     pub fn in_decades(&self) -> Judgement {
-        let decades = |surprise: f64| to_decades(surprise, self.open);
+        let decades = |surprise: f64| to_decades(surprise, self.open).0;
         let mut j = Judgement::learning(self.expected, self.span_observed);
         if self.learning {
             return j;
         }
         let signed = |surprise: f64, side: i8| decades(surprise) * f64::from(side);
         j.learning = false;
-        j.surprise = decades(self.surprise);
+        (j.surprise, j.allowance) = to_decades(self.surprise, self.open);
         j.alone = j.surprise;
         j.held = self.held;
         j.channels[0] = signed(self.itself, self.side);
@@ -107,13 +121,20 @@ impl ValueJudgement {
             Channel::Drift => j.channels[2] = signed(self.surprise, self.direction),
             _ => {}
         }
-        let towards = j.channels[0] * f64::from(self.held);
-        if self.held != 0 && j.surprise < OPEN && towards >= QUIET && j.channel != Channel::Value {
+        let is_held = self.held != 0 && self.side == self.held;
+        let is_held = is_held && weighed(self.itself, self.open) >= QUIET;
+        if is_held && j.weighed() < OPEN && j.channel != Channel::Value {
             // Whether the incident goes on is said before what else is unusual.
-            (j.channel, j.surprise, j.direction) = (Channel::Value, towards, self.held);
-            j.span = 1;
+            (j.channel, j.direction, j.span) = (Channel::Value, self.held, 1);
+            (j.surprise, j.allowance) = to_decades(self.itself, self.open);
         }
         j
+    }
+
+    /// What the governor leaves of the surprise, in the decades of all families: what opens incidents
+    /// from [`OPEN`](crate::OPEN).
+    pub fn governed_in_decades(&self, tuning: &Tuning) -> f64 {
+        scaled(self.governed, tuning.open)
     }
 
     /// The verdict, see [`Judgement::verdict`].

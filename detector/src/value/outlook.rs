@@ -4,7 +4,7 @@ use crate::bounds::Bounds;
 use crate::incident::{OPEN, QUIET};
 
 use super::channel::Channel;
-use super::judgement::to_decades;
+use super::judgement::weighed;
 use super::state::LARGEST;
 use super::tuning::Tuning;
 
@@ -84,7 +84,7 @@ impl Outlook<'_> {
     }
 
     fn is_below(&self, x: f64, surprise: f64) -> bool {
-        to_decades(self.itself(x), self.open) < surprise
+        weighed(self.itself(x), self.open) < surprise
     }
 
     /// From what is expected towards `end`, a last reading that surprises by less: by bisection of
