@@ -517,7 +517,7 @@ proptest! {
                 // Where another channel speaks, it says so.
                 let all = j.in_decades();
                 let by_itself = all.channel == Channel::Value;
-                prop_assert!(!by_itself || (j.verdict() > Verdict::Normal) == !b.contains(probe));
+                prop_assert!(!by_itself || (j.verdict() > Verdict::Normal) != b.contains(probe));
                 prop_assert!(by_itself || all.span > 1 || j.verdict() == Verdict::Normal);
             }
             let wide = series.bounds_below(6.0);
