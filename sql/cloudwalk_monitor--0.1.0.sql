@@ -76,7 +76,7 @@ COMMENT ON COLUMN watched.id IS 'Number of the monitor; the triggers name it.';
 COMMENT ON COLUMN watched.name IS 'Name of the monitor.';
 COMMENT ON COLUMN watched.relation IS 'The table.';
 COMMENT ON COLUMN watched.time_column IS 'Column that says when; timestamp with time zone.';
-COMMENT ON COLUMN watched.value_column IS 'Column that says how many; NULL counts rows.';
+COMMENT ON COLUMN watched.value_column IS 'Column that says how many (integer) or how much (numeric, double precision, real); NULL counts rows.';
 COMMENT ON COLUMN watched.series_columns IS 'Columns whose distinct values make the series.';
 COMMENT ON COLUMN watched.bucket IS 'Width of a bucket.';
 COMMENT ON COLUMN watched.time_zone IS 'Time zone whose days and weekends the seasons follow.';
@@ -556,7 +556,7 @@ COMMENT ON COLUMN monitors.id IS 'Number of the monitor.';
 COMMENT ON COLUMN monitors.name IS 'Name of the monitor.';
 COMMENT ON COLUMN monitors.relation IS 'The table.';
 COMMENT ON COLUMN monitors.time_column IS 'Column that says when.';
-COMMENT ON COLUMN monitors.value_column IS 'Column that says how many; NULL counts rows.';
+COMMENT ON COLUMN monitors.value_column IS 'Column that says how many (integer) or how much (numeric, double precision, real); NULL counts rows.';
 COMMENT ON COLUMN monitors.series_columns IS 'Columns whose distinct values make the series.';
 COMMENT ON COLUMN monitors.bucket IS 'Width of a bucket.';
 COMMENT ON COLUMN monitors.time_zone IS 'Time zone of the seasons.';
@@ -650,13 +650,14 @@ BEGIN
               DETAIL = format('It was named as %s column.', wanted.role),
               HINT = 'Name columns as \d shows them.';
     ELSIF wanted.role = 'time' AND wanted.atttypid <> 'timestamptz'::regtype
-       OR wanted.role = 'value' AND wanted.atttypid NOT IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+       OR wanted.role = 'value' AND wanted.atttypid NOT IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype,
+             'numeric'::regtype, 'float8'::regtype, 'float4'::regtype)
        OR wanted.role = 'series' AND wanted.atttypid NOT IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype,
              'name'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'uuid'::regtype)
          AND (SELECT y.typtype FROM pg_type y WHERE y.oid = wanted.atttypid) <> 'e' THEN
       RAISE EXCEPTION 'column "%" of type % cannot be the % column', wanted.column_name, wanted.typname, wanted.role
         USING ERRCODE = 'datatype_mismatch',
-              DETAIL = 'A time column is timestamptz, a value column an integer, a series column text, integer, boolean, uuid or enum.',
+              DETAIL = 'A time column is timestamptz, a value column a number, a series column text, integer, boolean, uuid or enum.',
               HINT = 'Add a generated column of such a type and watch that.';
     END IF;
   END LOOP;
@@ -684,7 +685,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION watch_table(regclass, name, name, name[], interval, text, text) IS
-  'Watches a table: one series per distinct value of series_columns, the sum of value_column (or the number of rows) per bucket. Adds two triggers to the table and a row to watched; raises wrong_object_type, undefined_column, datatype_mismatch, invalid_parameter_value, duplicate_object. Returns the name of the monitor.';
+  'Watches a table: one series per distinct value of series_columns, the sum of value_column (or the number of rows) per bucket. Decimals are added up in millionths, a row for 10^12 at most; NaN and infinity are added as zero, counted in monitor_stats.errors and warned about. Adds two triggers to the table and a row to watched; raises wrong_object_type, undefined_column, datatype_mismatch, invalid_parameter_value, duplicate_object. Returns the name of the monitor.';
 
 CREATE FUNCTION unwatch_table(monitor text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -1211,6 +1212,13 @@ LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'read_cells_wrapper';
 COMMENT ON FUNCTION read_cells() IS 'What blind_spots and monitor_health know of each monitor that is watched live.';
 
+CREATE FUNCTION series_models(monitor text DEFAULT 'transactions')
+RETURNS TABLE (series text, family text, readings bigint, learning boolean)
+LANGUAGE c STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'series_models_wrapper';
+COMMENT ON FUNCTION series_models(text) IS
+  'The model of each series that is watched live: its family (counts or values, as the series has chosen by its readings), how many readings it has learned, whether these are too few for a verdict. Reads shared memory; no row without it. Raises undefined_object.';
+
 CREATE VIEW monitor_stats AS
 SELECT scored, late, rejected, errors, refolds, overflows, sealed, rounds, round_ms, alerts, series, series_capacity
   FROM read_stats();
@@ -1324,7 +1332,7 @@ COMMENT ON COLUMN monitor_health.blind_spots IS 'Rows of the view blind_spots: w
 -- the owner grants it.
 -- Reading: SELECT on incidents, incident_groups, alerts, silences, silenced_alerts, maintenance, monitors, transactions;
 -- EXECUTE on scored_series, alerts_since, recommend_alert, backtest_monitor, explain_incident, shift_report, and
--- incident_rows, which shows rows of the watched tables; for monitor_health, monitor_stats and blind_spots SELECT on them
+-- incident_rows, which shows rows of the watched tables, and series_models; for monitor_health, monitor_stats and blind_spots SELECT on them
 -- and EXECUTE on read_stats and read_cells, since a view runs its functions as whoever reads it.
 -- Operating: EXECUTE on acknowledge_incident, resolve_incident, silence_alerts, end_silence, add_maintenance,
 -- remove_maintenance, detect_anomalies, run_monitor. Configuring: the owner, who may grant set_rule and drop_rule.

@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
 use crate::incident::{Incident, REMEMBERED};
-use crate::judgement::Judgement;
+use crate::judgement::{Judgement, Verdict};
+use crate::lifecycle::Own;
 use crate::moment::{Moment, Pace, DAY};
-use crate::series::{is_reading, Series, LARGEST};
+use crate::sensitivity::Sensitivity;
+use crate::series::{is_reading, Foretelling, Series, LARGEST};
 use crate::tail;
 use crate::value::{Tuning, Values};
 use crate::volume::{Part, Sums};
@@ -94,6 +96,8 @@ struct Chooser {
     stretches: f64,
     /// Readings since the latest strange one.
     since: u32,
+    /// Whether a reading below zero was met.
+    signed: u32,
 }
 
 impl Chooser {
@@ -106,11 +110,13 @@ impl Chooser {
         expected: PRIOR,
         stretches: 0.0,
         since: APART,
+        signed: 0,
     };
 
     fn learn(&mut self, x: f64) {
         let rate = (1.0 / HORIZON).max(1.0 / (self.readings as f64 + 1.0));
         let odd = if is_count(x) { 0.0 } else { 1.0 };
+        self.signed |= u32::from(x < 0.0);
         self.odd += (odd - self.odd) * rate;
         let off = x.abs().ln_1p() - self.typical;
         self.typical += rate
@@ -250,6 +256,20 @@ impl Model {
         }
     }
 
+    /// A series of counts that goes on as a model: whether it is one is asked of its next readings.
+    pub(crate) fn of_counts(series: Series) -> Model {
+        let readings = u32::try_from(series.readings()).unwrap_or(u32::MAX);
+        Model {
+            chooser: Chooser {
+                readings,
+                held: 0,
+                typical: series.mean().ln_1p(),
+                ..Chooser::NEW
+            },
+            state: State::Counts(series),
+        }
+    }
+
     /// The family chosen now.
     pub fn family(&self) -> Family {
         match self.state {
@@ -317,6 +337,22 @@ impl Model {
         }
     }
 
+    /// Whether too little was learned for a verdict.
+    pub fn is_learning(&self) -> bool {
+        match &self.state {
+            State::Counts(series) => series.is_learning(),
+            State::Values(values) => values.is_learning(),
+        }
+    }
+
+    /// What its own incident says of the reading last learned, of a bucket.
+    pub fn own(&self, bucket: i64) -> Own {
+        match &self.state {
+            State::Counts(series) => series.own(bucket),
+            State::Values(values) => values.own(bucket),
+        }
+    }
+
     /// Judges a reading by the family chosen so far, learns it, and chooses again for the next one.
     /// NaN and infinity are no readings: nothing changes. (Nor is a negative number, to the count
     /// family; but it tells which family it is.)
@@ -327,12 +363,7 @@ impl Model {
     /// The same with other constants of the value family than those that ship, for the benchmark, as
     /// [`Values::step_by`]; and what the governor leaves of the surprise, in the same decades.
     pub fn step_by(&mut self, x: f64, at: Moment, pace: Pace, tuning: &Tuning) -> (Judgement, f64) {
-        if x.is_finite() {
-            self.chooser.learn(x);
-            if self.chooser.readings == 1 {
-                self.choose(at, pace);
-            }
-        }
+        self.begin(x, at, pace);
         let spoken = match &mut self.state {
             State::Counts(series) => {
                 let judgement = series.step(x, at, pace);
@@ -346,12 +377,34 @@ impl Model {
                 )
             }
         };
-        if x.is_finite() {
-            let calm = self.open_incident().is_none();
-            self.chooser.compare(x, spoken.0.expected, calm);
-            self.choose(at, pace);
-        }
+        self.conclude(x, spoken.0.expected, at, pace);
         spoken
+    }
+
+    /// The same as [`step`](Model::step); where the verdict under a sensitivity is not normal, also which readings
+    /// would have been.
+    pub fn step_bounded(
+        &mut self,
+        x: f64,
+        at: Moment,
+        pace: Pace,
+        sensitivity: &Sensitivity,
+    ) -> (Judgement, Option<Bounds>) {
+        self.begin(x, at, pace);
+        let (judgement, bounds) = match &mut self.state {
+            State::Counts(series) => series.step_bounded(x, at, pace, sensitivity),
+            State::Values(values) => {
+                values.advance(at, pace);
+                let judgement = values.judge(x).in_decades();
+                let anomalous = sensitivity.verdict(&judgement, true) >= Verdict::Warning;
+                let bounds = anomalous.then(|| values.bounds_under(Some(x), sensitivity));
+                values.learn(x);
+                (judgement, bounds)
+            }
+        };
+        let bounds = bounds.map(|bounds| self.tidy(bounds, Some(x), judgement.expected));
+        self.conclude(x, judgement.expected, at, pace);
+        (judgement, bounds)
     }
 
     /// Moves the clock to a bucket, see [`Series::advance`].
@@ -367,6 +420,96 @@ impl Model {
         match &self.state {
             State::Counts(series) => series.judge(x),
             State::Values(values) => values.judge(x).in_decades(),
+        }
+    }
+
+    /// What the state foretells of the bucket that was last advanced to, see [`Series::foretell`].
+    pub fn foretell(&self) -> Foretelling {
+        match &self.state {
+            State::Counts(series) => series.foretell(),
+            State::Values(_) => Foretelling::NOTHING,
+        }
+    }
+
+    /// [`judge`](Model::judge) by what was foretold.
+    pub fn judge_by(&self, foretold: &Foretelling, x: f64) -> Judgement {
+        match &self.state {
+            State::Counts(series) => series.judge_by(foretold, x),
+            State::Values(values) => values.judge(x).in_decades(),
+        }
+    }
+
+    /// Learns a reading of the bucket that was last advanced to, given its judgement and what was foretold, and
+    /// chooses the family for the next one: what [`step`](Model::step) does after judging.
+    pub fn learn_by(
+        &mut self,
+        foretold: &Foretelling,
+        x: f64,
+        j: &Judgement,
+        at: Moment,
+        pace: Pace,
+    ) {
+        if self.begin(x, at, pace) {
+            self.advance(at, pace);
+        }
+        match &mut self.state {
+            State::Counts(series) => series.learn_by(foretold, x, j, at, pace),
+            State::Values(values) => values.learn(x),
+        }
+        self.conclude(x, j.expected, at, pace);
+    }
+
+    /// Takes a reading for the choice, before it is learned. The first one decides at once; gives whether it did so
+    /// otherwise than before.
+    fn begin(&mut self, x: f64, at: Moment, pace: Pace) -> bool {
+        if !x.is_finite() {
+            return false;
+        }
+        self.chooser.learn(x);
+        let family = self.family();
+        if self.chooser.readings == 1 {
+            self.choose(at, pace);
+        }
+        family != self.family()
+    }
+
+    /// After a reading was learned of which this was expected.
+    fn conclude(&mut self, x: f64, expected: f64, at: Moment, pace: Pace) {
+        if x.is_finite() {
+            let calm = self.open_incident().is_none();
+            self.chooser.compare(x, expected, calm);
+            self.choose(at, pace);
+        }
+    }
+
+    /// Silence that nothing is learned of, see [`Series::stay_silent`].
+    pub(crate) fn stay_silent(&mut self, buckets: u32, last: i64) {
+        match &mut self.state {
+            State::Counts(series) => series.stay_silent(buckets, last),
+            State::Values(values) => values.stay_silent(buckets, last),
+        }
+    }
+
+    /// The readings that would be judged normal under a sensitivity; those that this one is held against, where it is
+    /// given (see [`Values::bounds_for`]).
+    pub fn bounds_under(&self, x: Option<f64>, sensitivity: &Sensitivity) -> Bounds {
+        match &self.state {
+            State::Counts(series) => series.bounds_under(sensitivity),
+            State::Values(values) => {
+                let expected = values.judge(f64::NAN).expected;
+                self.tidy(values.bounds_under(x, sensitivity), x, expected)
+            }
+        }
+    }
+
+    /// A series that has never read a number below zero will not be told that one is normal.
+    fn tidy(&self, bounds: Bounds, x: Option<f64>, expected: f64) -> Bounds {
+        if self.chooser.signed != 0 || x.is_some_and(|x| x < 0.0) || expected < 0.0 {
+            return bounds;
+        }
+        Bounds {
+            lower: bounds.lower.max(0.0),
+            ..bounds
         }
     }
 

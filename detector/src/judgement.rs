@@ -83,7 +83,10 @@ impl Channel {
     /// Whether this channel gathers so many readings that it is believed at once: one reading
     /// beyond [`OPEN`] opens an incident, where the short ones need two in a row.
     pub(crate) const fn is_sustained(self) -> bool {
-        matches!(self, Channel::Twenty | Channel::Long | Channel::ZeroRun)
+        matches!(
+            self,
+            Channel::Twenty | Channel::Long | Channel::ZeroRun | Channel::Short | Channel::Drift
+        )
     }
 }
 
@@ -96,6 +99,9 @@ pub struct Judgement {
     /// Decades that the surprise counts for more when it is decided whether the reading is normal: what matters then is
     /// how often such a thing happens in a week, and wide buckets are few. Always 0 of counts.
     pub allowance: f64,
+    /// Decades that it counts for less when it is decided whether an incident opens: what the governor of a noisy
+    /// series takes off. Always 0 of counts.
+    pub calmed: f64,
     /// Side of the surprise: 1 more than expected, -1 less, 0 while learning.
     pub direction: i8,
     /// The channel that speaks loudest.
@@ -127,6 +133,7 @@ impl Judgement {
         Judgement {
             surprise: 0.0,
             allowance: 0.0,
+            calmed: 0.0,
             direction: 0,
             channel: Channel::None,
             expected,
@@ -166,6 +173,14 @@ impl Judgement {
     /// The surprise as verdicts go by it, decades.
     pub fn weighed(&self) -> f64 {
         self.surprise + self.allowance
+    }
+
+    /// The judgement as it decides whether an incident opens.
+    pub(crate) fn calm(&self) -> Judgement {
+        Judgement {
+            allowance: self.allowance - self.calmed,
+            ..*self
+        }
     }
 
     /// The surprise as 0 to 100, see [`score`](crate::score::score).

@@ -125,6 +125,18 @@ impl Sensitivity {
         }
     }
 
+    /// The same of values.
+    pub(crate) fn widen_value(&self, bounds: Bounds, expected: f64) -> Bounds {
+        let least = self.least_effect(expected);
+        if least <= 0.0 {
+            return bounds;
+        }
+        Bounds {
+            lower: bounds.lower.min((expected - least).next_up()),
+            upper: bounds.upper.max((expected + least).next_down()),
+        }
+    }
+
     /// The same of shares.
     pub fn widen_share(&self, bounds: Bounds, expected: f64) -> Bounds {
         let least = self.least_effect(expected);

@@ -23,6 +23,8 @@ pub(super) struct Governor {
 pub(super) struct Ruling {
     /// Surprise less what the governor takes off, decades, at least 0.
     pub governed: f64,
+    /// What it takes off, decades.
+    pub calmed: f64,
     /// Whether the governor lets it through: it opens an incident, or belongs to one.
     pub anomalous: bool,
 }
@@ -30,6 +32,7 @@ pub(super) struct Ruling {
 impl Ruling {
     pub const NONE: Ruling = Ruling {
         governed: 0.0,
+        calmed: 0.0,
         anomalous: false,
     };
 }
@@ -71,6 +74,7 @@ impl Governor {
         let calmed = tuning.governor * (1.0 + self.remembered(seconds, tuning)).log10();
         Ruling {
             governed: (surprise + width(seconds) - calmed).max(0.0),
+            calmed,
             anomalous: surprise - calmed >= open(seconds, tuning),
         }
     }

@@ -47,6 +47,10 @@ pub struct ValueJudgement {
     pub itself: f64,
     /// What the governor leaves of the surprise: what decides on alerts, decades.
     pub governed: f64,
+    /// What it takes off, decades.
+    pub calmed: f64,
+    /// Whether an incident may open on that side: it is not the level that was accepted last.
+    pub may_open: bool,
     /// 1 more than expected, -1 less, 0 while learning.
     pub direction: i8,
     /// The side on which the reading itself lies.
@@ -111,6 +115,11 @@ impl ValueJudgement {
         let signed = |surprise: f64, side: i8| decades(surprise) * f64::from(side);
         j.learning = false;
         (j.surprise, j.allowance) = to_decades(self.surprise, self.open);
+        j.calmed = if self.may_open {
+            j.weighed() - scaled((self.surprise - self.calmed).max(0.0), self.open)
+        } else {
+            j.weighed()
+        };
         j.alone = j.surprise;
         j.held = self.held;
         j.channels[0] = signed(self.itself, self.side);
@@ -127,6 +136,7 @@ impl ValueJudgement {
             // Whether the incident goes on is said before what else is unusual.
             (j.channel, j.direction, j.span) = (Channel::Value, self.held, 1);
             (j.surprise, j.allowance) = to_decades(self.itself, self.open);
+            j.calmed = j.calmed.min(j.weighed());
         }
         j
     }

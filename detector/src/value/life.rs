@@ -40,7 +40,11 @@ pub(super) struct Life {
     /// Side of the level that was accepted last, until it has been quiet for as long as ends an
     /// incident; 0 where there is none.
     accepted: i8,
-    spare: [u8; 5],
+    /// While an incident is open: whether a reading by itself opened it, and whether the last reading was
+    /// calm.
+    by_itself: u8,
+    calm: u8,
+    spare: [u8; 3],
 }
 
 impl Life {
@@ -50,7 +54,9 @@ impl Life {
         direction: 0,
         flips: 0,
         accepted: 0,
-        spare: [0; 5],
+        by_itself: 0,
+        calm: 0,
+        spare: [0; 3],
     };
 
     pub fn is_open(&self) -> bool {
@@ -65,7 +71,29 @@ impl Life {
     /// Whether an incident may open on a side: none is open, and that side is not the level that was
     /// accepted last.
     pub fn may_open(&self, direction: i8) -> bool {
-        !self.is_open() && direction != 0 && direction != self.accepted
+        !self.is_open() && direction != 0 && !self.is_accepted(direction)
+    }
+
+    /// Whether a side is the level that was accepted last.
+    pub fn is_accepted(&self, direction: i8) -> bool {
+        direction != 0 && direction == self.accepted
+    }
+
+    /// Whether the last reading was calm in what opened the incident that is open: the reading itself, or with it all
+    /// that is heard.
+    pub fn is_calm(&self) -> bool {
+        self.calm != 0
+    }
+
+    /// Notes what a reading means for the incident that is open once it was observed. `by_itself`: whether by itself it
+    /// opened that; `quiet`: whether by itself it is quiet on the incident's side.
+    pub fn note(&mut self, event: Event, by_itself: bool, quiet: bool) {
+        if event == Event::Opens {
+            (self.by_itself, self.calm) = (u8::from(by_itself), 0);
+        } else if self.is_open() {
+            let calm = quiet && (self.by_itself != 0 || self.quiet > 0);
+            self.calm = u8::from(calm);
+        }
     }
 
     /// What a ruling on a reading means: nothing, or that an incident opens or ends with it.

@@ -1,7 +1,6 @@
 //! What the state of a series of values foretells of the reading in hand, whatever came before it.
 
 use crate::bounds::Bounds;
-use crate::incident::{OPEN, QUIET};
 
 use super::channel::Channel;
 use super::judgement::weighed;
@@ -22,6 +21,10 @@ pub(super) struct Outlook<'a> {
     pub handicap: f64,
     /// Surprise from which a reading is not normal.
     pub open: f64,
+    /// In the decades of all families, surprise from which a reading is not normal, and from which one on the side of
+    /// the open incident is not.
+    pub warning: f64,
+    pub held_from: f64,
     pub tuning: &'a Tuning,
 }
 
@@ -49,8 +52,8 @@ impl Outlook<'_> {
     /// open (0: none is).
     pub fn bounds(&self, held: i8) -> Bounds {
         Bounds {
-            lower: self.last_below(least(-1, held), -LARGEST),
-            upper: self.last_below(least(1, held), LARGEST),
+            lower: self.last_below(self.least(-1, held), -LARGEST),
+            upper: self.last_below(self.least(1, held), LARGEST),
         }
     }
 
@@ -66,11 +69,11 @@ impl Outlook<'_> {
             (1, &mut bounds.upper)
         };
         let is_within = (*end - x) * f64::from(side) >= 0.0;
-        let is_normal = self.is_below(x, least(side, held));
+        let is_normal = self.is_below(x, self.least(side, held));
         if is_normal && !is_within {
             *end = x;
         } else if is_within && !is_normal {
-            *end = self.last_below(least(side, held), x);
+            *end = self.last_below(self.least(side, held), x);
         }
         bounds
     }
@@ -80,6 +83,15 @@ impl Outlook<'_> {
         Bounds {
             lower: self.last_below(surprise, -LARGEST),
             upper: self.last_below(surprise, LARGEST),
+        }
+    }
+
+    /// Surprise from which a reading on a side is not normal, given the side of the open incident.
+    fn least(&self, side: i8, held: i8) -> f64 {
+        if side == held {
+            self.held_from
+        } else {
+            self.warning
         }
     }
 
@@ -103,15 +115,6 @@ impl Outlook<'_> {
             }
         }
         from_order(within)
-    }
-}
-
-/// Surprise from which a reading on a side is not normal, given the side of the open incident.
-fn least(side: i8, held: i8) -> f64 {
-    if side == held {
-        QUIET
-    } else {
-        OPEN
     }
 }
 

@@ -3,15 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
-use crate::incident::{Closing, Event, Incident, REMEMBERED};
+use crate::incident::{Closing, Event, Incident, OPEN, QUIET, REMEMBERED};
 use crate::judgement::Channel as Speaks;
+use crate::lifecycle::Own;
 use crate::moment::{Moment, Pace};
+use crate::sensitivity::Sensitivity;
 
 use super::channel::{Channel, Opinion};
 use super::drift::{self, Drift};
 use super::governor::{self, Governor, Ruling};
 use super::hours::Hours;
-use super::judgement::{Look, ValueJudgement, LOOKS};
+use super::judgement::{weighed, Look, ValueJudgement, LOOKS};
 use super::life::{self, Life};
 use super::outlook::Outlook;
 use super::scale::rate;
@@ -251,6 +253,39 @@ impl Values {
         self.outlook(&Tuning::SHIPPED).bounds_below(surprise)
     }
 
+    /// The bounds under a sensitivity; those that a reading is held against, where there is one.
+    pub fn bounds_under(&self, x: Option<f64>, sensitivity: &Sensitivity) -> Bounds {
+        let outlook = Outlook {
+            warning: sensitivity.warning,
+            held_from: sensitivity.held_from(),
+            ..self.outlook(&Tuning::SHIPPED)
+        };
+        let held = self.life.direction();
+        let bounds = match x {
+            Some(x) => outlook.bounds_for(x.clamp(-LARGEST, LARGEST), held),
+            None => outlook.bounds(held),
+        };
+        sensitivity.widen_value(bounds, outlook.expected)
+    }
+
+    /// What its own incident says of the reading last learned, of a bucket.
+    pub fn own(&self, bucket: i64) -> Own {
+        let open = (self.life.direction(), self.life.is_calm());
+        Own::after(open, self.last_incident(), bucket)
+    }
+
+    /// Whether too little was learned for a verdict.
+    pub fn is_learning(&self) -> bool {
+        (self.readings as f64) < Tuning::SHIPPED.warm
+    }
+
+    /// Silence that nothing is learned of: buckets without data up to `last`. The incident that is open counts them.
+    pub fn stay_silent(&mut self, buckets: u32, last: i64) {
+        if let Some(incident) = self.latest().filter(|incident| incident.is_open()) {
+            incident.stay_silent(buckets, last);
+        }
+    }
+
     /// An hour that was read elsewhere: the mean of a reading, over so many days.
     pub(crate) fn tell_hour(&mut self, mean: f64, days: u8, at: Moment, pace: Pace) {
         let readings = f64::from(days) * (60.0 / pace.width()).max(1.0);
@@ -283,6 +318,8 @@ impl Values {
             surprise: 0.0,
             itself: 0.0,
             governed: 0.0,
+            calmed: 0.0,
+            may_open: true,
             direction: 0,
             side: 0,
             held: 0,
@@ -333,6 +370,8 @@ impl Values {
             apart: governor::apart(self.seconds, tuning),
             handicap: tuning.handicap * self.held(tuning).log10(),
             open: governor::open(self.seconds, tuning),
+            warning: OPEN,
+            held_from: QUIET,
             tuning,
         }
     }
@@ -418,7 +457,8 @@ impl Values {
             j.direction = sign(residuals[j.look as usize]);
         }
         view.ruling = self.governor.rule(surprise, self.seconds, tuning);
-        j.governed = view.ruling.governed;
+        (j.governed, j.calmed) = (view.ruling.governed, view.ruling.calmed);
+        j.may_open = !self.life.is_accepted(j.direction);
         j.opens = view.ruling.anomalous && self.life.may_open(j.direction);
         view
     }
@@ -431,6 +471,9 @@ impl Values {
             life::quiet_after(view.apart),
             self.seconds,
         );
+        let j = &view.judgement;
+        let quiet = j.side != self.life.direction() || weighed(j.itself, j.open) < QUIET;
+        self.life.note(event, j.channel == Speaks::Value, quiet);
         self.record(event, x, view, tuning);
         self.governor
             .learn(event == Event::Opens, self.seconds, tuning);
