@@ -733,6 +733,8 @@ CREATE FUNCTION set_rule(monitor text, series text, direction text DEFAULT NULL,
                          min_abs float8 DEFAULT NULL, min_percent float8 DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
+DECLARE
+  amounts boolean;
 BEGIN
   -- Its schema by the name it has now.
   PERFORM set_config('search_path', format('pg_catalog, %s, pg_temp', e.extnamespace::regnamespace), true)
@@ -749,6 +751,9 @@ BEGIN
             DETAIL = 'A rule belongs to a series of a monitor.',
             HINT = 'See the view monitors.';
   END IF;
+  amounts := EXISTS (SELECT FROM monitors m JOIN pg_attribute a ON a.attrelid = m.relation AND a.attname = m.value_column
+                      WHERE m.name = monitor AND NOT a.attisdropped
+                        AND a.atttypid IN ('numeric'::regtype, 'float8'::regtype, 'float4'::regtype));
   IF series = '' THEN
     RAISE EXCEPTION 'series must not be empty'
       USING ERRCODE = 'invalid_parameter_value',
@@ -772,7 +777,7 @@ BEGIN
             HINT = 'critical_below <= warn_below < warn_above <= critical_above.';
   END IF;
   IF 'infinity' IN (warn_above, critical_above, warn_below, critical_below)
-     OR least(warn_above, critical_above, warn_below, critical_below) < 0
+     OR least(warn_above, critical_above, warn_below, critical_below) < 0 AND NOT amounts
      OR numerator IS NOT NULL AND greatest(warn_above, critical_above, warn_below, critical_below) > 1 THEN
     RAISE EXCEPTION 'no bucket can reach such a limit, or every one does'
       USING ERRCODE = 'invalid_parameter_value',
@@ -808,6 +813,12 @@ BEGIN
   END IF;
   IF numerator IS NOT NULL THEN
     min_volume := coalesce(min_volume, 20);
+    IF amounts THEN
+      RAISE EXCEPTION 'monitor "%" has no counts', monitor
+        USING ERRCODE = 'wrong_object_type',
+              DETAIL = 'A ratio is judged by how many make up the whole; this monitor adds up amounts.',
+              HINT = 'Watch the table a second time, under another name and without a value column.';
+    END IF;
     IF array_ndims(numerator) IS DISTINCT FROM 1 OR array_ndims(denominator) IS DISTINCT FROM 1
        OR EXISTS (SELECT FROM unnest(numerator || denominator) l WHERE l IS NULL OR l = '') THEN
       RAISE EXCEPTION 'numerator and denominator must be lists of labels'

@@ -115,6 +115,12 @@ fn amounts_of_all_types_and_of_no_number() {
     for name in ["cents", "kilos", "rates"] {
         m.assert_models_of(name);
     }
+    // Limits may lie below zero; of amounts there are no ratios.
+    m.run("SELECT set_rule('cents', 'a', warn_below => -100)");
+    let refused =
+        m.refused("SELECT set_rule('cents', 'r', numerator => '{a}', denominator => '{a,b}')");
+    assert_eq!(refused.code().code(), "42809");
+    m.run("SELECT drop_rule('cents', 'a')");
     // Refunds: below zero is an amount too.
     m.run(&sales(300, 320, -0.5));
     m.assert_models_of("cents");

@@ -135,7 +135,7 @@ fn series_models(
     'static,
     (
         name!(series, String),
-        name!(family, &'static str),
+        name!(family, String),
         name!(readings, i64),
         name!(learning, bool),
     ),
@@ -147,8 +147,8 @@ fn series_models(
     let held = place.segment.read(place.cell);
     let row = |series: String, model: &Model| {
         let family = match model.family() {
-            Family::Counts => "counts",
-            Family::Values => "values",
+            Family::Counts => "counts".to_string(),
+            Family::Values => "values".to_string(),
         };
         let readings = model.readings() as i64;
         (series, family, readings, model.is_learning())
