@@ -76,7 +76,7 @@ COMMENT ON COLUMN watched.id IS 'Number of the monitor; the triggers name it.';
 COMMENT ON COLUMN watched.name IS 'Name of the monitor.';
 COMMENT ON COLUMN watched.relation IS 'The table.';
 COMMENT ON COLUMN watched.time_column IS 'Column that says when; timestamp with time zone.';
-COMMENT ON COLUMN watched.value_column IS 'Column that says how many; NULL counts rows.';
+COMMENT ON COLUMN watched.value_column IS 'Column that says how many (integer) or how much (numeric, double precision, real); NULL counts rows.';
 COMMENT ON COLUMN watched.series_columns IS 'Columns whose distinct values make the series.';
 COMMENT ON COLUMN watched.bucket IS 'Width of a bucket.';
 COMMENT ON COLUMN watched.time_zone IS 'Time zone whose days and weekends the seasons follow.';
@@ -556,7 +556,7 @@ COMMENT ON COLUMN monitors.id IS 'Number of the monitor.';
 COMMENT ON COLUMN monitors.name IS 'Name of the monitor.';
 COMMENT ON COLUMN monitors.relation IS 'The table.';
 COMMENT ON COLUMN monitors.time_column IS 'Column that says when.';
-COMMENT ON COLUMN monitors.value_column IS 'Column that says how many; NULL counts rows.';
+COMMENT ON COLUMN monitors.value_column IS 'Column that says how many (integer) or how much (numeric, double precision, real); NULL counts rows.';
 COMMENT ON COLUMN monitors.series_columns IS 'Columns whose distinct values make the series.';
 COMMENT ON COLUMN monitors.bucket IS 'Width of a bucket.';
 COMMENT ON COLUMN monitors.time_zone IS 'Time zone of the seasons.';
@@ -650,13 +650,14 @@ BEGIN
               DETAIL = format('It was named as %s column.', wanted.role),
               HINT = 'Name columns as \d shows them.';
     ELSIF wanted.role = 'time' AND wanted.atttypid <> 'timestamptz'::regtype
-       OR wanted.role = 'value' AND wanted.atttypid NOT IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+       OR wanted.role = 'value' AND wanted.atttypid NOT IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype,
+             'numeric'::regtype, 'float8'::regtype, 'float4'::regtype)
        OR wanted.role = 'series' AND wanted.atttypid NOT IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype,
              'name'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'uuid'::regtype)
          AND (SELECT y.typtype FROM pg_type y WHERE y.oid = wanted.atttypid) <> 'e' THEN
       RAISE EXCEPTION 'column "%" of type % cannot be the % column', wanted.column_name, wanted.typname, wanted.role
         USING ERRCODE = 'datatype_mismatch',
-              DETAIL = 'A time column is timestamptz, a value column an integer, a series column text, integer, boolean, uuid or enum.',
+              DETAIL = 'A time column is timestamptz, a value column a number, a series column text, integer, boolean, uuid or enum.',
               HINT = 'Add a generated column of such a type and watch that.';
     END IF;
   END LOOP;
@@ -684,7 +685,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION watch_table(regclass, name, name, name[], interval, text, text) IS
-  'Watches a table: one series per distinct value of series_columns, the sum of value_column (or the number of rows) per bucket. Adds two triggers to the table and a row to watched; raises wrong_object_type, undefined_column, datatype_mismatch, invalid_parameter_value, duplicate_object. Returns the name of the monitor.';
+  'Watches a table: one series per distinct value of series_columns, the sum of value_column (or the number of rows) per bucket. Decimals are added up in millionths, a row for 10^12 at most; NaN and infinity are added as zero, counted in monitor_stats.errors and warned about. Adds two triggers to the table and a row to watched; raises wrong_object_type, undefined_column, datatype_mismatch, invalid_parameter_value, duplicate_object. Returns the name of the monitor.';
 
 CREATE FUNCTION unwatch_table(monitor text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -732,6 +733,8 @@ CREATE FUNCTION set_rule(monitor text, series text, direction text DEFAULT NULL,
                          min_abs float8 DEFAULT NULL, min_percent float8 DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
+DECLARE
+  amounts boolean;
 BEGIN
   -- Its schema by the name it has now.
   PERFORM set_config('search_path', format('pg_catalog, %s, pg_temp', e.extnamespace::regnamespace), true)
@@ -748,6 +751,9 @@ BEGIN
             DETAIL = 'A rule belongs to a series of a monitor.',
             HINT = 'See the view monitors.';
   END IF;
+  amounts := EXISTS (SELECT FROM monitors m JOIN pg_attribute a ON a.attrelid = m.relation AND a.attname = m.value_column
+                      WHERE m.name = monitor AND NOT a.attisdropped
+                        AND a.atttypid IN ('numeric'::regtype, 'float8'::regtype, 'float4'::regtype));
   IF series = '' THEN
     RAISE EXCEPTION 'series must not be empty'
       USING ERRCODE = 'invalid_parameter_value',
@@ -771,7 +777,7 @@ BEGIN
             HINT = 'critical_below <= warn_below < warn_above <= critical_above.';
   END IF;
   IF 'infinity' IN (warn_above, critical_above, warn_below, critical_below)
-     OR least(warn_above, critical_above, warn_below, critical_below) < 0
+     OR least(warn_above, critical_above, warn_below, critical_below) < 0 AND NOT amounts
      OR numerator IS NOT NULL AND greatest(warn_above, critical_above, warn_below, critical_below) > 1 THEN
     RAISE EXCEPTION 'no bucket can reach such a limit, or every one does'
       USING ERRCODE = 'invalid_parameter_value',
@@ -807,6 +813,12 @@ BEGIN
   END IF;
   IF numerator IS NOT NULL THEN
     min_volume := coalesce(min_volume, 20);
+    IF amounts THEN
+      RAISE EXCEPTION 'monitor "%" has no counts', monitor
+        USING ERRCODE = 'wrong_object_type',
+              DETAIL = 'A ratio is judged by how many make up the whole; this monitor adds up amounts.',
+              HINT = 'Watch the table a second time, under another name and without a value column.';
+    END IF;
     IF array_ndims(numerator) IS DISTINCT FROM 1 OR array_ndims(denominator) IS DISTINCT FROM 1
        OR EXISTS (SELECT FROM unnest(numerator || denominator) l WHERE l IS NULL OR l = '') THEN
       RAISE EXCEPTION 'numerator and denominator must be lists of labels'
@@ -1211,6 +1223,13 @@ LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'read_cells_wrapper';
 COMMENT ON FUNCTION read_cells() IS 'What blind_spots and monitor_health know of each monitor that is watched live.';
 
+CREATE FUNCTION series_models(monitor text DEFAULT 'transactions')
+RETURNS TABLE (series text, family text, readings bigint, learning boolean)
+LANGUAGE c STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'series_models_wrapper';
+COMMENT ON FUNCTION series_models(text) IS
+  'The model of each series that is watched live: its family (counts or values, as the series has chosen by its readings), how many readings it has learned, whether these are too few for a verdict. Reads shared memory; no row without it. Raises undefined_object.';
+
 CREATE VIEW monitor_stats AS
 SELECT scored, late, rejected, errors, refolds, overflows, sealed, rounds, round_ms, alerts, series, series_capacity
   FROM read_stats();
@@ -1324,7 +1343,7 @@ COMMENT ON COLUMN monitor_health.blind_spots IS 'Rows of the view blind_spots: w
 -- the owner grants it.
 -- Reading: SELECT on incidents, incident_groups, alerts, silences, silenced_alerts, maintenance, monitors, transactions;
 -- EXECUTE on scored_series, alerts_since, recommend_alert, backtest_monitor, explain_incident, shift_report, and
--- incident_rows, which shows rows of the watched tables; for monitor_health, monitor_stats and blind_spots SELECT on them
+-- incident_rows, which shows rows of the watched tables, and series_models; for monitor_health, monitor_stats and blind_spots SELECT on them
 -- and EXECUTE on read_stats and read_cells, since a view runs its functions as whoever reads it.
 -- Operating: EXECUTE on acknowledge_incident, resolve_incident, silence_alerts, end_silence, add_maintenance,
 -- remove_maintenance, detect_anomalies, run_monitor. Configuring: the owner, who may grant set_rule and drop_rule.

@@ -6,16 +6,19 @@ use std::ffi::CString;
 use detector::{Moment, Pace};
 use pgrx::pg_sys;
 
+use crate::measure::Measure;
+
 /// Microseconds in a minute.
 pub const MINUTE_US: i64 = 60_000_000;
 const QUARTER_US: i64 = 15 * MINUTE_US;
 /// Microseconds in a day of 24 hours.
 pub const DAY_US: i64 = 1440 * MINUTE_US;
 
-/// Width of the buckets of a monitor and the time zone whose days its seasons follow.
+/// How a monitor's buckets are read: their width, the time zone whose days its seasons follow, what their sums count.
 pub struct Calendar {
     /// Width of a bucket, microseconds.
     pub width: i64,
+    pub measure: Measure,
     zone: Option<*mut pg_sys::pg_tz>,
     /// Offset of the quarter of an hour last asked for: zones change theirs only between quarters.
     cached: Cell<(i64, i64)>,
@@ -23,9 +26,10 @@ pub struct Calendar {
 
 impl Calendar {
     /// The calendar of a zone; an unknown zone name counts as UTC (watch_table refuses it).
-    pub fn new(width: i64, zone: &str) -> Calendar {
+    pub fn new(width: i64, zone: &str, measure: Measure) -> Calendar {
         Calendar {
             width: width.max(1),
+            measure,
             zone: find_zone(zone),
             cached: Cell::new((i64::MIN, 0)),
         }

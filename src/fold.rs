@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use detector::{
-    Alarm, Bounds, Ground, Incident, Judgement, Lifecycle, Limits, Moment, Pace, Sealing, Series,
-    Terms, Told,
+    Alarm, Bounds, Ground, Incident, Judgement, Lifecycle, Limits, Moment, Pace, Sealing, Terms,
+    Told,
 };
 
 use crate::calendar::Calendar;
@@ -35,12 +35,12 @@ pub struct Read {
 /// copy of `blank`, the series that had only zeros until now. None: the series has no reading in this bucket.
 #[allow(clippy::too_many_arguments)]
 pub fn read_bucket(
-    series: &mut Series,
+    series: &mut detector::Model,
     born: &mut i64,
-    blank: &Series,
+    blank: &detector::Model,
     sealing: &Sealing,
     has_row: bool,
-    sum: i64,
+    x: f64,
     at: Moment,
     pace: Pace,
     hearing: &mut Hearing,
@@ -55,7 +55,6 @@ pub fn read_bucket(
     if !sealing.counted {
         return None;
     }
-    let x = sum.max(0) as f64;
     let (judgement, bounds) = series.step_bounded(x, at, pace, &hearing.terms.sensitivity);
     let stirred = hear(series, x, at.bucket, &judgement, bounds, hearing);
     Some(Read {
@@ -67,7 +66,7 @@ pub fn read_bucket(
 
 /// Tells the lifecycle of a series of the reading it has just learned.
 pub fn hear(
-    series: &Series,
+    series: &detector::Model,
     x: f64,
     bucket: i64,
     judgement: &Judgement,
@@ -82,7 +81,7 @@ pub fn hear(
         own: series.own(bucket),
         allowed: hearing.direction.sides(),
         limits: hearing.limits,
-        share: false,
+        share: series.family() == detector::Family::Values,
     };
     hearing.life.step(&told, hearing.terms)
 }
@@ -90,7 +89,7 @@ pub fn hear(
 /// A series in a fold.
 pub struct FoldSeries {
     pub key: Vec<u8>,
-    pub series: Series,
+    pub series: detector::Model,
     pub life: Lifecycle,
     pub rule: InForce,
     pub born: i64,
@@ -186,8 +185,8 @@ impl Alarms {
 /// Whose reading it is, as it was when it judged.
 #[derive(Clone, Copy)]
 pub enum Subject<'a> {
-    Total(&'a Series),
-    Series(&'a FoldSeries, &'a Series),
+    Total(&'a detector::Model),
+    Series(&'a FoldSeries, &'a detector::Model),
     /// With the whole of the bucket.
     Ratio(&'a FoldRatio, &'a detector::Ratio, f64),
 }
@@ -278,7 +277,7 @@ impl<'a> Fold<'a> {
 
     /// Goes on from a state: its monitor's part.
     pub fn resume(&mut self, ground: Ground, life: Lifecycle, sealed: i64) {
-        self.total_incidents = Incidents::begin(&ground.total.recent, ground.total.incidents);
+        self.total_incidents = Incidents::begin(ground.total.recent(), ground.total.incidents());
         self.total_alarms = Alarms::begin(&life);
         self.total_life = life;
         self.ground = ground;
@@ -286,13 +285,19 @@ impl<'a> Fold<'a> {
     }
 
     /// Goes on from a state: one series.
-    pub fn resume_series(&mut self, key: Vec<u8>, series: Series, life: Lifecycle, born: i64) {
+    pub fn resume_series(
+        &mut self,
+        key: Vec<u8>,
+        series: detector::Model,
+        life: Lifecycle,
+        born: i64,
+    ) {
         let i = self.place(&key);
         let s = &mut self.series[i];
         s.series = series;
         s.life = life;
         s.born = born;
-        s.incidents = Incidents::begin(&series.recent, series.incidents);
+        s.incidents = Incidents::begin(series.recent(), series.incidents());
         s.alarms = Alarms::begin(&life);
     }
 
@@ -329,7 +334,7 @@ impl<'a> Fold<'a> {
         let member = ratio::membership(self.rules, &self.monitor.label(key));
         self.series.push(FoldSeries {
             key: key.to_vec(),
-            series: Series::new(),
+            series: detector::Model::new(),
             life: Lifecycle::new(),
             rule: self.monitor.rule(self.rules, key),
             born: NEVER,
@@ -427,7 +432,7 @@ impl<'a> Fold<'a> {
             for (subject, before, sum) in all.filter(|(_, before, _)| before.readings() > 0) {
                 show(Shown {
                     subject,
-                    observed: sum.max(0) as f64,
+                    observed: self.calendar.measure.reading(sum),
                     judgement: before.judge(f64::NAN),
                     at,
                     left_out: true,
@@ -466,7 +471,7 @@ impl<'a> Fold<'a> {
             self.total_alarms.follow(&self.total_life);
         }
         self.total_incidents
-            .follow(&self.ground.total.recent, self.ground.total.incidents);
+            .follow(self.ground.total.recent(), self.ground.total.incidents());
         self.sealed = target;
     }
 
@@ -482,8 +487,9 @@ impl<'a> Fold<'a> {
         } else {
             0
         };
+        let measure = self.calendar.measure;
         let total_before = showing.then_some(self.ground.total);
-        let total = sum.max(0) as f64;
+        let total = measure.reading(sum);
         let sealing =
             self.ground
                 .seal_under(at, present, total, pace, &self.total_rule.terms.sensitivity);
@@ -509,7 +515,7 @@ impl<'a> Fold<'a> {
             });
         }
         self.total_incidents
-            .follow(&self.ground.total.recent, self.ground.total.incidents);
+            .follow(self.ground.total.recent(), self.ground.total.incidents());
         let mut shares = ratio::Sums::default();
         for s in &mut self.series {
             let (sum, rows) = if present {
@@ -519,17 +525,17 @@ impl<'a> Fold<'a> {
             };
             shares.add(s.member, sum);
             let mut before = if s.born == NEVER {
-                self.ground.blank
+                *measure.blank(&self.ground.blank)
             } else {
                 s.series
             };
             let read = read_bucket(
                 &mut s.series,
                 &mut s.born,
-                &self.ground.blank,
+                measure.blank(&self.ground.blank),
                 &sealing,
                 rows > 0,
-                sum,
+                measure.reading(sum),
                 at,
                 pace,
                 &mut Hearing {
@@ -540,7 +546,7 @@ impl<'a> Fold<'a> {
                 },
             );
             let Some(read) = read else { continue };
-            s.incidents.follow(&s.series.recent, s.series.incidents);
+            s.incidents.follow(s.series.recent(), s.series.incidents());
             if read.stirred {
                 s.alarms.follow(&s.life);
             }

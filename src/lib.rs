@@ -16,6 +16,7 @@ mod kept;
 mod key;
 mod ledger;
 mod maintenance;
+mod measure;
 mod monitor;
 mod notices;
 mod overlay;

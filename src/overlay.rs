@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use detector::{Foretelling, Judgement, Limits, Sensitivity, Series, Verdict};
+use detector::{Foretelling, Judgement, Limits, Sensitivity, Verdict};
 use pgrx::{pg_guard, pg_sys};
 
 use crate::calendar::Calendar;
@@ -120,7 +120,7 @@ struct Who<'a> {
 
 /// A reading that is not inserted, and what its series says of it.
 pub struct Peek {
-    pub state: Series,
+    pub state: detector::Model,
     pub judgement: Judgement,
     pub observed: f64,
     pub complete: bool,
@@ -140,7 +140,7 @@ struct Private {
     shared: bool,
     /// The bucket the state has been advanced to and not yet learned.
     bucket: i64,
-    state: Series,
+    state: detector::Model,
     committed: i64,
     own: i64,
     /// What is foretold of the bucket, once a row of it was judged.
@@ -423,8 +423,10 @@ impl Overlay {
         self.series[s as usize].slot = p.slot.map(|n| (seat, n));
         p.command = command;
         p.own = p.own.wrapping_add(r.count);
-        let sum = p.committed.wrapping_add(p.own).max(0);
-        let x = sum as f64;
+        let x = plan
+            .calendar
+            .measure
+            .reading(p.committed.wrapping_add(p.own));
         let foretold = p.foretold.get_or_insert_with(|| p.state.foretell());
         let j = p.state.judge_by(foretold, x);
         p.last = Some((x, j));
@@ -459,8 +461,8 @@ impl Overlay {
             calendar: &m.calendar,
         };
         let p = self.rebuild(segment, seat, &who, r.bucket)?;
-        let sum = p.committed.wrapping_add(p.own).wrapping_add(r.count).max(0);
-        let x = sum as f64;
+        let sum = p.committed.wrapping_add(p.own).wrapping_add(r.count);
+        let x = m.calendar.measure.reading(sum);
         Some(Peek {
             judgement: p.state.judge(x),
             observed: x,
@@ -482,7 +484,7 @@ impl Overlay {
         let cal = &m.plan.calendar;
         let pace = cal.pace();
         let ring_end = p.sealed.saturating_add(RING as i64);
-        let x = p.committed.wrapping_add(p.own).max(0) as f64;
+        let x = cal.measure.reading(p.committed.wrapping_add(p.own));
         let foretold = p.foretold.take().unwrap_or_else(|| p.state.foretell());
         let j = match p.last {
             Some((seen, j)) if seen == x => j,
@@ -496,8 +498,8 @@ impl Overlay {
             let in_ring = p.sealed != i64::MIN && b > p.sealed && b <= ring_end;
             let present = m.presence.get(b) || in_ring && p.ring_present >> i & 1 != 0;
             if present && maintenance::end_of(&p.windows, b).is_none() {
-                let x = if in_ring { p.ring[i].max(0) } else { 0 };
-                p.state.step(x as f64, cal.moment(b), pace);
+                let x = cal.measure.reading(if in_ring { p.ring[i] } else { 0 });
+                p.state.step(x, cal.moment(b), pace);
             }
         }
         p.state.advance(cal.moment(bucket), pace);
@@ -560,7 +562,7 @@ impl Overlay {
             crate::monitor::default_direction(who.id, who.key),
         );
         let mut sensitivity = Sensitivity::BUILT_IN;
-        let mut state = &model.ground.blank;
+        let mut state = cal.measure.blank(&model.ground.blank);
         let mut ring = [0i64; RING];
         let mut totals = [0i64; RING];
         let mut ring_present = 0u32;
@@ -619,14 +621,14 @@ impl Overlay {
                     continue;
                 }
                 let at = cal.moment(b);
-                let x = ring[place(b)].wrapping_add(own(b).0).max(0) as f64;
+                let x = cal.measure.reading(ring[place(b)].wrapping_add(own(b).0));
                 match &mut ground {
                     None => {
                         state.step(x, at, pace);
                     }
                     Some(g) => {
                         let sum = totals[place(b)].wrapping_add(own_of_monitor(b).0);
-                        let sealing = g.seal(at, here(b), sum.max(0) as f64, pace);
+                        let sealing = g.seal(at, here(b), cal.measure.reading(sum), pace);
                         if sealing.counted {
                             state.step(x, at, pace);
                         }
@@ -647,7 +649,7 @@ impl Overlay {
                 if m.is_some_and(|m| m.presence.get(b))
                     && maintenance::end_of(&windows, b).is_none()
                 {
-                    let x = own(b).0.max(0) as f64;
+                    let x = cal.measure.reading(own(b).0);
                     state.step(x, cal.moment(b), pace);
                 }
             }

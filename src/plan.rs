@@ -8,6 +8,7 @@ use std::rc::Rc;
 use pgrx::pg_sys;
 
 use crate::calendar::Calendar;
+use crate::measure::{self, Measure};
 use crate::{key, unguarded};
 
 /// A column to read.
@@ -48,7 +49,8 @@ pub struct Plan {
 pub struct Row {
     /// Microseconds from PostgreSQL's epoch; None where it is NULL.
     pub time: Option<i64>,
-    pub count: i64,
+    /// The value: a count, or an amount in millionths. None where it is no number: NaN or infinity.
+    pub count: Option<i64>,
 }
 
 /// A row taken apart, kept from row to row for its room.
@@ -93,9 +95,30 @@ thread_local! {
 /// A row counts for this much at most, either way: all that the detector tells apart.
 pub const MOST: i64 = detector::LARGEST as i64;
 
-/// Whether a value can be read as a whole number.
-pub fn is_count_type(type_id: pg_sys::Oid) -> bool {
-    matches!(type_id, pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID)
+/// What a value column of a type holds; None where it cannot be read.
+pub fn measure_of(type_id: pg_sys::Oid) -> Option<Measure> {
+    match type_id {
+        pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID => Some(Measure::Count),
+        pg_sys::NUMERICOID | pg_sys::FLOAT8OID | pg_sys::FLOAT4OID => Some(Measure::Amount),
+        _ => None,
+    }
+}
+
+/// An amount as a float8.
+///
+/// # Safety
+/// `datum` must be of the type, and one of those of [`measure_of`].
+unsafe fn amount(datum: pg_sys::Datum, type_id: pg_sys::Oid) -> f64 {
+    match type_id {
+        pg_sys::FLOAT4OID => f64::from(f32::from_bits(datum.value() as u32)),
+        pg_sys::FLOAT8OID => f64::from_bits(datum.value() as u64),
+        // As the cast of a refold, but infinite where that one is an error.
+        _ => pgrx::fcinfo::direct_function_call::<f64>(
+            pg_sys::numeric_float8_no_overflow,
+            &[Some(datum)],
+        )
+        .unwrap_or(f64::NAN),
+    }
 }
 
 /// Whether a type is one of the text types, whose bytes are the key.
@@ -177,9 +200,9 @@ unsafe fn resolve(trigger: &pg_sys::Trigger, columns: pg_sys::TupleDesc) -> Resu
         "" => None,
         name => Some(find(name)?),
     };
-    if value.is_some_and(|v| !is_count_type(v.type_id)) {
-        return Err("the value column is not of an integer type".into());
-    }
+    let measure = value
+        .map_or(Some(Measure::Count), |v| measure_of(v.type_id))
+        .ok_or("the value column is of no type that can be added up")?;
     let mut key_columns = Vec::with_capacity(keys.len());
     for name in keys {
         let column = find(name)?;
@@ -203,7 +226,7 @@ unsafe fn resolve(trigger: &pg_sys::Trigger, columns: pg_sys::TupleDesc) -> Resu
     Ok(Plan {
         generated,
         monitor: number(monitor)? as i32,
-        calendar: Calendar::new(number(width)?, zone),
+        calendar: Calendar::new(number(width)?, zone, measure),
         time,
         value,
         keys: key_columns,
@@ -314,11 +337,12 @@ impl Plan {
         key::bound(key);
         let time = row.get(self.time.number).map(|d| d.value() as i64);
         let count = match self.value {
-            None => 1,
-            Some(c) => row.get(c.number).map_or(0, |d| match c.type_id {
-                pg_sys::INT2OID => i64::from(d.value() as i16),
-                pg_sys::INT4OID => i64::from(d.value() as i32),
-                _ => (d.value() as i64).clamp(-MOST, MOST),
+            None => Some(1),
+            Some(c) => row.get(c.number).map_or(Some(0), |d| match c.type_id {
+                pg_sys::INT2OID => Some(i64::from(d.value() as i16)),
+                pg_sys::INT4OID => Some(i64::from(d.value() as i32)),
+                pg_sys::INT8OID => Some((d.value() as i64).clamp(-MOST, MOST)),
+                amounts => measure::micros(amount(d, amounts)),
             }),
         };
         Row { time, count }

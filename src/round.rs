@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use detector::{Alarm, Bounds, Ground, Lifecycle, Series};
+use detector::{Alarm, Bounds, Ground, Lifecycle};
 
 use crate::calendar::{self, DAY_US};
 use crate::fault::{self, Boundary};
@@ -11,6 +11,7 @@ use crate::fold::{hear, Fold, Hearing, Places};
 use crate::keeping;
 use crate::key;
 use crate::maintenance::{self, Stretch};
+use crate::measure;
 use crate::monitor::{follows_clock, open_for, Frontier, Monitor, Rule};
 use crate::quiet;
 use crate::ratio;
@@ -318,7 +319,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
         let n = *by_slot.entry(slot).or_insert_with(|| {
             series.push(LoadedSeries {
                 slot,
-                series: Series::new(),
+                series: detector::Model::new(),
                 life: Lifecycle::new(),
                 born: NEVER,
                 open: Vec::new(),
@@ -545,16 +546,16 @@ fn decode_monitor(bytes: &[u8]) -> Option<(Ground, Lifecycle)> {
     both().or_else(|| Some((Ground::decode(bytes).ok()?, Lifecycle::new())))
 }
 
-fn encode_series(series: &Series, life: &Lifecycle, born: i64) -> Vec<u8> {
+fn encode_series(series: &detector::Model, life: &Lifecycle, born: i64) -> Vec<u8> {
     let mut out = born.to_le_bytes().to_vec();
     out.extend(encode_pair(&series.encode(), life));
     out
 }
 
-fn decode_series(bytes: &[u8]) -> Option<(Series, Lifecycle, i64)> {
+fn decode_series(bytes: &[u8]) -> Option<(detector::Model, Lifecycle, i64)> {
     let born = i64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
     let (series, life) = decode_pair(bytes.get(8..)?)?;
-    Some((Series::decode(series).ok()?, life, born))
+    Some((detector::Model::decode(series).ok()?, life, born))
 }
 
 fn ratio_states<'a>(
@@ -797,7 +798,7 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
             present,
         )
     };
-    let own = reconcile::remembered(&total.recent, total.incidents);
+    let own = reconcile::remembered(total.recent(), total.incidents());
     let alarms = reconcile::remembered(&total_life.recent, total_life.incidents);
     let wanted = reconcile::wanted_total(rules, &own, &alarms);
     let signature = reconcile::signature(&wanted);
@@ -861,13 +862,15 @@ pub fn survey(place: &Place, rules: &[Rule]) -> Option<Changes> {
             return None;
         }
         let view = Provisional::of(place, &model, &windows, sealed, newest, &sums, &present);
-        slot.alarm_above
-            .store(view.alarm_above.to_bits(), Ordering::Release);
+        slot.alarm_above.store(
+            m.calendar.measure.sum(view.alarm_above).to_bits(),
+            Ordering::Release,
+        );
         slot.alarm_bucket.store(newest, Ordering::Release);
         let wanted = reconcile::wanted_series(
             m,
             slot.key(),
-            &reconcile::remembered(&model.series.recent, model.series.incidents),
+            &reconcile::remembered(model.series.recent(), model.series.incidents()),
             &view.alarms,
         );
         let signature = reconcile::signature(&wanted);
@@ -912,12 +915,12 @@ impl Provisional {
                     continue;
                 }
                 let at = cal.moment(b);
-                let x = sums[i].max(0) as f64;
+                let x = cal.measure.reading(sums[i]);
                 if b == newest {
                     let mut ahead = s;
                     ahead.advance(at, pace);
                     let bounds = if Direction::from_u8(model.direction).allows(1) {
-                        ahead.bounds_under(&model.terms.sensitivity)
+                        ahead.bounds_under(None, &model.terms.sensitivity)
                     } else {
                         // Too much of it is said by nobody, unless there is a limit.
                         Bounds {
@@ -925,10 +928,10 @@ impl Provisional {
                             upper: f64::INFINITY,
                         }
                     };
-                    let upper = model.limits.narrow(bounds).upper;
+                    let upper = measure::narrow(&model.limits, bounds, ahead.family()).upper;
                     // What lies beyond is being looked at: again when it has risen by a twentieth, not with each
                     // row of a storm.
-                    alarm_above = if x > upper { x + x / 20.0 } else { upper };
+                    alarm_above = if x > upper { x + x.abs() / 20.0 } else { upper };
                 }
                 let (j, bounds) = s.step_bounded(x, at, pace, &model.terms.sensitivity);
                 let mut hearing = Hearing {

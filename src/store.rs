@@ -14,6 +14,7 @@ use crate::calendar::Calendar;
 use crate::fault;
 use crate::key;
 use crate::maintenance::{self, Stretch};
+use crate::measure::{Measure, ENDLESS, MOST_AMOUNT};
 use crate::monitor::{Monitor, Rule, SHIPPED, SHIPPED_NAME};
 use crate::plan::MOST;
 use crate::ratio;
@@ -236,7 +237,10 @@ fn timestamp_or_infinity(us: i64) -> TimestampWithTimeZone {
 
 const MONITOR_COLUMNS: &str =
     "id, name, relation::pg_catalog.oid, time_column::text, value_column::text, \
-     series_columns::text[], (extract(epoch FROM bucket) * 1000000)::bigint, time_zone";
+     series_columns::text[], (extract(epoch FROM bucket) * 1000000)::bigint, time_zone, \
+     (SELECT a.atttypid IN ('numeric'::pg_catalog.regtype, 'float8'::pg_catalog.regtype, 'float4'::pg_catalog.regtype) \
+        FROM pg_catalog.pg_attribute a \
+       WHERE a.attrelid = relation AND a.attname = value_column AND NOT a.attisdropped)";
 
 fn qualified(relation: pg_sys::Oid) -> Option<String> {
     one(
@@ -254,7 +258,7 @@ fn shipped() -> Monitor {
         time_column: "time".into(),
         value_column: Some("count".into()),
         series_columns: vec!["status".into()],
-        calendar: Calendar::new(crate::calendar::MINUTE_US, "UTC"),
+        calendar: Calendar::new(crate::calendar::MINUTE_US, "UTC", Measure::Count),
         reopen_within: reopen_within(crate::calendar::MINUTE_US),
         sensitivity: None,
     }
@@ -277,6 +281,11 @@ fn watched(condition: &str, args: &Args) -> Vec<Monitor> {
     }
     let found = all(&sql, args, |r| {
         let width = get(r, 7)?;
+        let measure = if get(r, 9).unwrap_or(false) {
+            Measure::Amount
+        } else {
+            Measure::Count
+        };
         Some(Found {
             relation: get(r, 3)?,
             monitor: Monitor {
@@ -286,7 +295,7 @@ fn watched(condition: &str, args: &Args) -> Vec<Monitor> {
                 time_column: get(r, 4)?,
                 value_column: get(r, 5),
                 series_columns: get(r, 6)?,
-                calendar: Calendar::new(width, &get::<String>(r, 8)?),
+                calendar: Calendar::new(width, &get::<String>(r, 8)?, measure),
                 reopen_within: reopen_within(width),
                 sensitivity: None,
             },
@@ -439,13 +448,28 @@ pub fn oldest_after(m: &Monitor, after: i64) -> Option<i64> {
 /// One group of the watched table: bucket, key of the series, sum, rows.
 pub type Group<'a> = (i64, &'a [u8], i64, i64);
 
+/// A column of amounts in millionths, as `measure::micros` has them: NULL where one is no number.
+fn amount(column: &str) -> String {
+    // A numeric that is larger cannot be cast.
+    let number =
+        format!("CASE WHEN pg_catalog.abs({column}) < 1e301 THEN {column}::pg_catalog.float8 END");
+    format!(
+        "CASE WHEN pg_catalog.abs({number}) < {ENDLESS:e} \
+              THEN pg_catalog.round(GREATEST(LEAST({number}, {MOST_AMOUNT:e}), -{MOST_AMOUNT:e}) \
+                                    * 1000000::pg_catalog.float8)::pg_catalog.int8 END"
+    )
+}
+
 /// The sum of a column, as the shared ring has it: each row bounded, and wrapped at the ends of an int8.
-fn bounded_sum(column: &str) -> String {
+fn bounded_sum(column: &str, measure: Measure) -> String {
     // LEAST and GREATEST pass over NULL.
-    let sum = format!(
-        "pg_catalog.sum(GREATEST(LEAST({column}, {MOST}::pg_catalog.int8), -{MOST}::pg_catalog.int8)) \
-           FILTER (WHERE {column} IS NOT NULL)"
-    );
+    let bounded = match measure {
+        Measure::Count => {
+            format!("GREATEST(LEAST({column}, {MOST}::pg_catalog.int8), -{MOST}::pg_catalog.int8)")
+        }
+        Measure::Amount => amount(column),
+    };
+    let sum = format!("pg_catalog.sum({bounded}) FILTER (WHERE {column} IS NOT NULL)");
     let (half, whole) = (1i128 << 63, 1i128 << 64);
     format!(
         "CASE WHEN {sum} >= -{half} AND {sum} < {half} THEN {sum} \
@@ -462,7 +486,7 @@ pub fn scan(m: &Monitor, from: i64, to: i64, each: &mut dyn FnMut(Group)) {
         .value_column
         .as_ref()
         .map_or("pg_catalog.count(*)".to_string(), |v| {
-            bounded_sum(&quote_identifier(v))
+            bounded_sum(&quote_identifier(v), m.calendar.measure)
         });
     let columns: Vec<String> = m.series_columns.iter().map(quote_identifier).collect();
     // concat() gives a value as its output function does, as the trigger reads it.

@@ -157,8 +157,8 @@ fn judge(
     let now = unguarded::statement_start();
     let reading = Reading {
         bucket,
-        count: row.count,
-        complete: plan.calendar.start(bucket + 1) <= now && row.count != 1,
+        count: row.count.unwrap_or(0),
+        complete: plan.calendar.start(bucket + 1) <= now && row.count != Some(1),
     };
     let judged = fault::pure(|| {
         fault::at(Boundary::Judge);
@@ -283,6 +283,9 @@ pub unsafe extern "C-unwind" fn record_row_wrapper(
         if let Err(detail) = written {
             overlay::with(Overlay::has_lost);
             fault_in(segment, "a row could not be recorded", detail);
+        } else if row.count.is_none() && sign > 0 {
+            let detail = "The value column holds NaN or infinity; the row counts as zero.";
+            fault_in(segment, "a value is no number", detail.into());
         }
     };
     if inserted {
@@ -340,7 +343,7 @@ fn record(
                 plan,
                 key,
                 bucket,
-                sign.wrapping_mul(row.count),
+                sign.wrapping_mul(row.count.unwrap_or(0)),
                 sign as i32,
             );
         }

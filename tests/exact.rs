@@ -1,5 +1,7 @@
 //! Corners of exactness, one by one: what `property` found, and what it is too rare to find.
 
+use detector::snapshot::PREVIOUS;
+use detector::{Ground, Model};
 use testbed::monitored::{calm_sql, minute, Monitored, EPOCH};
 use testbed::Cluster;
 
@@ -438,30 +440,57 @@ fn what_is_recorded_is_what_was_inserted() {
 }
 
 /// Stored states of the layout before this one are gone on from.
+/// A stored state as the version before wrote it: with a series of counts where now a model is.
+fn version_before(key: &[u8], stored: &[u8]) -> Vec<u8> {
+    let counted = |model: &Model| {
+        let counts = model.counts().expect("a series of counts").encode();
+        counts[1..].to_vec()
+    };
+    let n = if key.is_empty() { 0 } else { 8 };
+    let length = u32::from_le_bytes(stored[n..n + 4].try_into().unwrap()) as usize;
+    let (state, heard) = stored[n + 4..].split_at(length);
+    let mut old = vec![PREVIOUS];
+    if key.is_empty() {
+        let ground = Ground::decode(state).expect("a ground");
+        let rest = 1 + [ground.total, ground.blank]
+            .map(|m| m.encode().len() - 1)
+            .iter()
+            .sum::<usize>();
+        old.extend(counted(&ground.total));
+        old.extend(counted(&ground.blank));
+        old.extend(&state[rest..]);
+    } else {
+        old.extend(counted(&Model::decode(state).expect("a model")));
+    }
+    let mut all = stored[..n].to_vec();
+    all.extend((old.len() as u32).to_le_bytes());
+    all.extend(old);
+    all.push(PREVIOUS);
+    all.extend(&heard[1..]);
+    all
+}
+
 #[test]
 fn states_of_the_version_before_are_read() {
     let cluster = Cluster::shared();
     let mut m = Monitored::create(&cluster, "layouts");
     m.run(&calm_sql(EPOCH, 0, 2 * 1440));
     m.assert_models();
-    // Version 2: the monitor's part stood alone, and a watch over limits where the lifecycle is now.
-    let heard = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../detector/tests/states/v2/heard"
-    );
-    let heard: String = std::fs::read(heard)
-        .expect("a stored state")
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    m.run(&format!(
-        "WITH old AS (SELECT s.ctid, octet_length(series) = 0 AS whole, state, n, get_byte(state, n) + 256 * get_byte(state, n + 1) AS len \
-                        FROM snapshots s, LATERAL (SELECT CASE WHEN octet_length(series) = 0 THEN 0 ELSE 8 END AS n) x) \
-         UPDATE snapshots s SET state = CASE WHEN whole THEN ''::bytea ELSE substring(old.state, 1, n + 4) END \
-                || '\\x02'::bytea || substring(old.state, n + 6, len - 1) \
-                || CASE WHEN whole THEN ''::bytea ELSE '\\x{heard}'::bytea END \
-           FROM old WHERE old.ctid = s.ctid"
-    ));
+    // Version 3 knew counts only.
+    for row in m
+        .client
+        .query("SELECT ctid::text, series, state FROM snapshots", &[])
+        .expect("snapshots")
+    {
+        let (place, key, state): (String, Vec<u8>, Vec<u8>) = (row.get(0), row.get(1), row.get(2));
+        let old = version_before(&key, &state);
+        m.client
+            .execute(
+                "UPDATE snapshots SET state = $1 WHERE ctid = $2::text::tid",
+                &[&old, &place],
+            )
+            .expect("a stored state");
+    }
     // The rows behind them are gone, so that what is known of them is known from the state.
     m.run(
         "ALTER TABLE transactions DISABLE TRIGGER USER; \

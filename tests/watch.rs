@@ -155,7 +155,7 @@ fn what_cannot_be_watched() {
         ("watch_table('payments', 'created', name => '')", "22023"),
         ("watch_table('payments', 'nowhere')", "42703"),
         ("watch_table('payments', 'created', 'nowhere')", "42703"),
-        ("watch_table('payments', 'created', 'amount')", "42804"),
+        ("watch_table('payments', 'created', 'status')", "42804"),
         (
             "watch_table('payments', 'created', NULL, '{amount}')",
             "42804",

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use detector::value::Tuning;
+use detector::Family;
 
 use layout::Layout;
 
@@ -33,7 +34,7 @@ struct Request {
 }
 
 enum Command {
-    Run(Request),
+    Run(Box<Request>),
     Constants,
 }
 
@@ -69,12 +70,12 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, Box<dyn Err
     if let Some(open) = open {
         tuning.open = open;
     }
-    Ok(Command::Run(Request {
+    Ok(Command::Run(Box::new(Request {
         layout: layout.ok_or(USAGE)?,
         data: data.ok_or(USAGE)?,
         out: out.ok_or(USAGE)?,
         tuning,
-    }))
+    })))
 }
 
 fn run(request: &Request) -> Result<(), Box<dyn Error>> {
@@ -83,15 +84,19 @@ fn run(request: &Request) -> Result<(), Box<dyn Error>> {
     if files.is_empty() {
         return Err(format!("{}: there are no .csv files", root.display()).into());
     }
-    let mut readings = 0;
+    let (mut readings, mut counts) = (0, 0);
     for path in &files {
         let rows = request.layout.read(path)?;
         readings += rows.len();
-        let scores = stream::scores(&rows, request.layout, &request.tuning);
+        let (scores, family) = stream::scores(&rows, request.layout, &request.tuning);
+        counts += u32::from(family == Family::Counts);
         let target = request.out.join(path.strip_prefix(&root)?);
         layout::write(&target, &rows, &scores)?;
     }
-    println!("{} files, {readings} readings", files.len());
+    println!(
+        "{} files, {readings} readings; {counts} of the files end as counts",
+        files.len()
+    );
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use detector::value::Tuning;
 type Field = (&'static str, fn(&mut Tuning) -> &mut f64);
 
 /// All of them but the threshold, which is a choice and not a constant.
-const FIELDS: [Field; 17] = [
+const FIELDS: [Field; 18] = [
     ("warm", |t| &mut t.warm),
     ("level", |t| &mut t.level),
     ("short", |t| &mut t.short),
@@ -21,6 +21,7 @@ const FIELDS: [Field; 17] = [
     ("memorable", |t| &mut t.memorable),
     ("handicap", |t| &mut t.handicap),
     ("quieter", |t| &mut t.quieter),
+    ("drift", |t| &mut t.drift),
     ("apart", |t| &mut t.apart),
     ("governor", |t| &mut t.governor),
     ("governor_memory", |t| &mut t.governor_memory),

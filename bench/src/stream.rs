@@ -1,7 +1,7 @@
 //! A file of readings through the detector.
 
 use detector::value::Tuning;
-use detector::{Moment, Pace, Values};
+use detector::{Family, Model, Moment, Pace};
 use jiff::civil::{DateTime, Weekday};
 
 use crate::layout::{Layout, Row};
@@ -9,30 +9,34 @@ use crate::layout::{Layout, Row};
 /// Seconds of a reading, until two were seen.
 const UNKNOWN: f64 = 300.0;
 
-/// The scores of a file, 0 to 1.
+/// The scores of a file, 0 to 1, and the family that its series has chosen in the end.
 ///
-/// A surprise of `S` decades is written as `S / (1 + S)`. For NAB, whose scorer counts every reading
-/// beyond the threshold as an alert of its own, only readings that open an incident have one, and it
-/// is what the governor left of it. For KPI files, whose scorer does its own joining, every reading
-/// has the surprise that a user sees as its score.
-pub fn scores(rows: &[Row], layout: Layout, tuning: &Tuning) -> Vec<f64> {
-    let mut series = Values::new();
+/// The series is a [`Model`], as it ships: it chooses its family itself. A surprise of `S` decades is written as
+/// `S / (1 + S)`. For NAB, whose scorer counts every reading beyond the threshold as an alert of its own, only readings
+/// that open an incident have one, and it is what the governor left of it. For KPI files, whose scorer does its own
+/// joining, every reading has the surprise that a user sees as its score.
+pub fn scores(rows: &[Row], layout: Layout, tuning: &Tuning) -> (Vec<f64>, Family) {
+    let mut series = Model::new();
     let mut width = Width::new();
-    rows.iter()
+    let scores = rows
+        .iter()
         .enumerate()
         .map(|(bucket, row)| {
             // The width up to the row before: the distance to this row is learned after it.
             let pace = width.pace();
-            let judgement = series.step_by(row.value, moment(bucket, row.time), pace, tuning);
+            let incidents = series.incidents();
+            let (judgement, governed) =
+                series.step_by(row.value, moment(bucket, row.time), pace, tuning);
             width.learn(row.time);
             let surprise = match layout {
                 Layout::Kpi => judgement.surprise,
-                Layout::Nab if judgement.opens => judgement.governed,
+                Layout::Nab if series.incidents() > incidents => governed,
                 Layout::Nab => 0.0,
             };
             surprise / (1.0 + surprise)
         })
-        .collect()
+        .collect();
+    (scores, series.family())
 }
 
 fn moment(bucket: usize, time: DateTime) -> Moment {
@@ -122,9 +126,9 @@ mod tests {
     fn nothing_is_known_before_it_is_read() {
         let mut values = wave(600);
         values[400] = 500.0;
-        let whole = scores(&rows(values.clone()), Layout::Kpi, &Tuning::SHIPPED);
+        let whole = scores(&rows(values.clone()), Layout::Kpi, &Tuning::SHIPPED).0;
         values.truncate(450);
-        let prefix = scores(&rows(values), Layout::Kpi, &Tuning::SHIPPED);
+        let prefix = scores(&rows(values), Layout::Kpi, &Tuning::SHIPPED).0;
         assert_eq!(whole[..450], prefix[..]);
         assert!(whole[400] > 0.75, "{}", whole[400]);
     }
@@ -133,7 +137,7 @@ mod tests {
     fn nab_has_a_score_where_an_incident_opens() {
         let mut values = wave(600);
         values[400..410].fill(500.0);
-        let scores = scores(&rows(values), Layout::Nab, &Tuning::SHIPPED);
+        let scores = scores(&rows(values), Layout::Nab, &Tuning::SHIPPED).0;
         let spoken: Vec<usize> = (0..600).filter(|&i| scores[i] > 0.0).collect();
         assert_eq!(spoken, [400]);
     }

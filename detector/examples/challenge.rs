@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::{env, fs, process::ExitCode};
 
-use detector::{Incident, Series};
+use detector::{Incident, Model};
 use sample::calendar::{self, DAY};
 
 mod monitor;
@@ -87,7 +87,7 @@ struct Reporter {
 }
 
 impl Reporter {
-    fn watch(&mut self, name: &str, series: &Series, minute: i64, all: bool) {
+    fn watch(&mut self, name: &str, series: &Model, minute: i64, all: bool) {
         let Some(incident) = series.last_incident() else {
             return;
         };

@@ -1,7 +1,7 @@
 //! Writes states as this version of the crate stores them to `detector/tests/states/v<VERSION>/`. To be run before a
 //! layout changes: the next version must read what this one wrote. See CONTRIBUTING, "a layout of the states".
 
-use detector::{Ground, Lifecycle, Moment, Pace, Ratio, Series};
+use detector::{Ground, Lifecycle, Model, Moment, Pace, Ratio};
 
 /// Width of a bucket.
 pub const MINUTE: Pace = Pace { minutes: 1.0 };
@@ -26,8 +26,8 @@ pub fn reading(bucket: i64) -> f64 {
 }
 
 /// A series, a monitor's ground and a ratio that have read all of it.
-pub fn learned() -> (Series, Ground, Ratio) {
-    let (mut series, mut ground, mut ratio) = (Series::new(), Ground::new(), Ratio::new());
+pub fn learned() -> (Model, Ground, Ratio) {
+    let (mut series, mut ground, mut ratio) = (Model::new(), Ground::new(), Ratio::new());
     for bucket in 0..LEARNED {
         read(&mut series, &mut ground, &mut ratio, bucket);
     }
@@ -35,7 +35,7 @@ pub fn learned() -> (Series, Ground, Ratio) {
 }
 
 /// Reads one bucket more. Gives what was expected of the series.
-pub fn read(series: &mut Series, ground: &mut Ground, ratio: &mut Ratio, bucket: i64) -> f64 {
+pub fn read(series: &mut Model, ground: &mut Ground, ratio: &mut Ratio, bucket: i64) -> f64 {
     let (at, x) = (moment(bucket), reading(bucket));
     let sealing = ground.seal(at, true, 2.0 * x, MINUTE);
     let judgement = series.step(x, at, MINUTE);

@@ -2,11 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::judgement::Verdict;
+use crate::bounds::Bounds;
+use crate::incident::{Incident, REMEMBERED};
+use crate::judgement::{Judgement, Verdict};
+use crate::lifecycle::Own;
 use crate::moment::{Moment, Pace, DAY};
-use crate::score::score;
-use crate::series::{is_reading, Series};
-use crate::value::Values;
+use crate::sensitivity::Sensitivity;
+use crate::series::{is_reading, Foretelling, Series, LARGEST};
+use crate::tail;
+use crate::value::{Tuning, Values};
+use crate::volume::{Part, Sums};
 
 /// Readings over which what kind of numbers they are is forgotten.
 const HORIZON: f64 = 1000.0;
@@ -21,14 +26,47 @@ const SMALL: f64 = 500.0;
 /// A reading moves the log of the typical one as if it were off by no more than this: an incident
 /// does not change what a series is.
 const FARTHEST: f64 = 1.0;
-/// Readings that a choice holds, once the series judges.
-const HELD: u64 = 1000;
+/// Readings that the first choice waits for, once the series judges, and that a later one holds.
+const FIRST: u32 = 200;
+const HELD: u32 = 1000;
 /// Readings before any family judges: until then, choosing again costs nothing.
-const EARLY: u64 = 30;
+const EARLY: u32 = 30;
 /// Readings that the new family is told of at a hand-over: a day of them, but no fewer and no more
-/// than this. A day of minutes takes about a millisecond, at most once in [`HELD`] readings.
+/// than this, and no more than this share of what was read. They are made up, with the scatter of a
+/// tame law, and the less was read the less can be known of it.
 const TOLD_LEAST: f64 = 160.0;
 const TOLD_MOST: f64 = 1440.0;
+const TOLD_SHARE: f64 = 0.25;
+
+/// Counts that are taken to have scattered as independent events do, before the first reading.
+const PRIOR: f64 = 20.0;
+/// Readings over which a strange stretch is forgotten.
+const STRANGE_MEMORY: f64 = 4000.0;
+/// Surprise, decades, from which a reading is strange to the count law of the series' own mean and
+/// index of dispersion; and counts that it must be off for that.
+const STRANGE: f64 = 4.0;
+const STRANGE_LEAST: f64 = 3.0;
+/// Readings before which the scatter is not known well enough to call one strange.
+const SETTLED: u32 = 60;
+/// Readings without a strange one after which the next begins another stretch.
+const APART: u32 = 30;
+/// How far a strange reading is believed about the scatter.
+const STRANGE_BELIEF: f64 = 0.2;
+/// A residual counts for at most so many variances, and so many counts squared.
+const CLIP: f64 = 16.0;
+const CLIP_COUNTS: f64 = 4.0;
+
+/// A count law does not describe a series that scatters more than independent events would, by this
+/// index of dispersion, and still has strange stretches;
+const SCATTERED: f64 = 1.7;
+const STRETCHES: f64 = 1.9;
+/// nor one of which so many are strange, however little the rest scatters;
+const SPIKES: f64 = 8.0;
+/// nor one that scatters so much that a count law would be deaf: index and dispersion.
+const RAGGED: f64 = 10.0;
+const RAGGED_DISPERSION: f64 = 0.5;
+/// Share of each that it must fall below before a series of values is one of counts again.
+const AGAIN: f64 = 0.5;
 
 /// A family of series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,34 +77,46 @@ pub enum Family {
     Values,
 }
 
-/// What a series knows of its kind of numbers.
+/// What a series knows of its kind of numbers, whatever family reads them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Chooser {
-    readings: u64,
+    readings: u32,
     /// Readings since the family was chosen.
-    held: u64,
+    held: u32,
     /// Share of readings that are no counts.
     odd: f64,
     /// `ln(1 + |x|)` of the typical reading.
     typical: f64,
+    /// Sum of the squares that readings were off what was expected, and of what was expected; both
+    /// fade. Of independent events the two are equal.
+    squares: f64,
+    expected: f64,
+    /// Stretches of strange readings, fading.
+    stretches: f64,
+    /// Readings since the latest strange one.
+    since: u32,
+    /// Whether a reading below zero was met.
+    signed: u32,
 }
 
 impl Chooser {
     const NEW: Chooser = Chooser {
         readings: 0,
-        held: 0,
+        held: HELD - FIRST,
         odd: 0.0,
         typical: 0.0,
+        squares: PRIOR,
+        expected: PRIOR,
+        stretches: 0.0,
+        since: APART,
+        signed: 0,
     };
 
     fn learn(&mut self, x: f64) {
         let rate = (1.0 / HORIZON).max(1.0 / (self.readings as f64 + 1.0));
-        let odd = if x < 0.0 || x.fract() != 0.0 {
-            1.0
-        } else {
-            0.0
-        };
+        let odd = if is_count(x) { 0.0 } else { 1.0 };
+        self.signed |= u32::from(x < 0.0);
         self.odd += (odd - self.odd) * rate;
         let off = x.abs().ln_1p() - self.typical;
         self.typical += rate
@@ -79,28 +129,91 @@ impl Chooser {
         self.held = self.held.saturating_add(1);
     }
 
+    /// Index of dispersion: variance by mean, 1 of independent events.
+    fn index(&self) -> f64 {
+        self.squares / self.expected
+    }
+
+    /// Compares a reading with what was expected of it, under the count law of that mean and the
+    /// index so far. What is read while an incident is open says nothing of the scatter.
+    fn compare(&mut self, x: f64, expected: f64, calm: bool) {
+        self.since = self.since.saturating_add(1);
+        self.stretches *= 1.0 - 1.0 / STRANGE_MEMORY;
+        if self.readings <= EARLY || !is_count(x) || !(0.0..=LARGEST).contains(&expected) {
+            return;
+        }
+        let mean = expected.max(0.01);
+        let index = self.index().max(1.0);
+        let off = x - mean;
+        let strange = is_strange(x, mean, index);
+        if strange && self.readings > SETTLED {
+            self.stretches += if self.since > APART { 1.0 } else { 0.0 };
+            self.since = 0;
+        }
+        if !calm {
+            return;
+        }
+        let belief = if strange { STRANGE_BELIEF } else { 1.0 };
+        let square = (off * off).min(CLIP * index * mean + CLIP_COUNTS);
+        let fade = |sum: f64| PRIOR + (sum - PRIOR) * (1.0 - 1.0 / HORIZON);
+        self.squares = fade(self.squares) + belief * square;
+        self.expected = fade(self.expected) + belief * mean;
+    }
+
+    /// Whether no count law describes what was read, by a share of what that takes.
+    fn is_strange(&self, share: f64, typical: f64) -> bool {
+        let index = self.index();
+        let is_scattered = index >= 1.0 + share * (SCATTERED - 1.0);
+        let is_ragged = index >= share * RAGGED
+            && (index - 1.0) / typical.max(1.0) >= share * RAGGED_DISPERSION;
+        is_scattered && self.stretches >= share * STRETCHES
+            || self.stretches >= share * SPIKES
+            || is_ragged
+    }
+
     fn choose(&self, now: Family) -> Family {
         if self.readings > EARLY && self.held < HELD {
             return now;
         }
         let typical = self.typical.exp() - 1.0;
-        if self.odd > ODD || typical > LARGE {
+        if self.odd > ODD || typical > LARGE || self.is_strange(1.0, typical) {
             Family::Values
-        } else if self.odd < WHOLE && typical < SMALL {
+        } else if self.odd < WHOLE && typical < SMALL && !self.is_strange(AGAIN, typical) {
             Family::Counts
         } else {
             now
         }
     }
+
+    fn is_sound(&self) -> bool {
+        let numbers = [self.odd, self.typical, self.squares, self.expected];
+        numbers.iter().all(|v| v.is_finite()) && self.expected > 0.0 && self.stretches.is_finite()
+    }
+}
+
+fn is_count(x: f64) -> bool {
+    x >= 0.0 && x.fract() == 0.0
+}
+
+/// Whether a reading surprises the count law of a mean and an index of dispersion by [`STRANGE`].
+fn is_strange(x: f64, mean: f64, index: f64) -> bool {
+    let off = x - mean;
+    // No law of counts has so much within three deviations: the tail need not be asked.
+    if off.abs() < STRANGE_LEAST || off * off < 9.0 * index * mean {
+        return false;
+    }
+    let dispersion = (index - 1.0) / mean;
+    let surprise = if off > 0.0 {
+        tail::upper(x, mean, dispersion)
+    } else {
+        tail::lower(x, mean, dispersion)
+    };
+    surprise >= STRANGE
 }
 
 /// The state of the family chosen.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "states live in place, in slots of one size"
-)]
 enum State {
     Counts(Series),
     Values(Values),
@@ -108,40 +221,24 @@ enum State {
 
 /// One series of any kind: counts while its readings are counts, values otherwise.
 ///
+/// Readings are counts while they are whole numbers of up to about a thousand *and* a count law
+/// describes them. That law says that they scatter as independent events do, or by a dispersion more,
+/// and how often one lies far out. So two things are learned beside what the families do, of the
+/// readings and what was expected of them: the index of dispersion, and in how many stretches a reading
+/// was strange to the law of that index. A series that scatters more and is strange again and again
+/// (tweets, travel times), one that is strange very often (spikes from zero), and one that scatters so
+/// much that the law would be deaf (its standard deviation near its mean) is one of values.
+///
 /// Only the family chosen is kept: under 2 KB. When readings show for long that the other one fits,
 /// it takes over. It does not begin blind: it is told what the old one foretold, as readings of the
 /// last day with the scatter that was learned, and the shape of the day. So expectation and
-/// scores go on as they were, and the first reading after it is judged. Incidents that the count
-/// family remembers end with it, and the memory of sizes begins anew.
+/// scores go on as they were, and the first reading after it is judged. Its incidents go over with
+/// it, and none is open then; the memory of sizes and the governor begin anew.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     chooser: Chooser,
     state: State,
-}
-
-/// What judging a reading gave, of either family.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Assessment {
-    /// The family that judged.
-    pub family: Family,
-    /// Its verdict.
-    pub verdict: Verdict,
-    /// Surprise in decades: a count like this comes about once in `10^(S - 0.4)`, a value at most.
-    pub surprise: f64,
-    /// 1 more than expected, -1 less, 0 while learning.
-    pub direction: i8,
-    /// The reading foretold.
-    pub expected: f64,
-    /// Whether this reading opened an incident.
-    pub opens: bool,
-}
-
-impl Assessment {
-    /// The surprise as 0 to 100, see [`score`].
-    pub fn score(&self) -> f64 {
-        score(self.surprise)
-    }
 }
 
 impl Default for Model {
@@ -156,6 +253,20 @@ impl Model {
         Model {
             chooser: Chooser::NEW,
             state: State::Counts(Series::new()),
+        }
+    }
+
+    /// A series of counts that goes on as a model: whether it is one is asked of its next readings.
+    pub(crate) fn of_counts(series: Series) -> Model {
+        let readings = u32::try_from(series.readings()).unwrap_or(u32::MAX);
+        Model {
+            chooser: Chooser {
+                readings,
+                held: 0,
+                typical: series.mean().ln_1p(),
+                ..Chooser::NEW
+            },
+            state: State::Counts(series),
         }
     }
 
@@ -183,68 +294,290 @@ impl Model {
         }
     }
 
+    /// The latest incidents: incident `k` (from 0) is at `k % 4`.
+    pub fn recent(&self) -> &[Incident; REMEMBERED] {
+        match &self.state {
+            State::Counts(series) => &series.recent,
+            State::Values(values) => &values.recent,
+        }
+    }
+
+    /// Incidents opened so far, by whatever family.
+    pub fn incidents(&self) -> u32 {
+        match &self.state {
+            State::Counts(series) => series.incidents,
+            State::Values(values) => values.incidents,
+        }
+    }
+
+    /// The latest incident, open or not.
+    pub fn last_incident(&self) -> Option<&Incident> {
+        let last = self.incidents().checked_sub(1)?;
+        self.recent().get(last as usize % REMEMBERED)
+    }
+
+    /// The incident that goes on, if one does.
+    pub fn open_incident(&self) -> Option<&Incident> {
+        self.last_incident().filter(|incident| incident.is_open())
+    }
+
+    /// Readings learned by the family chosen; a hand-over tells it some.
+    pub fn readings(&self) -> u64 {
+        match &self.state {
+            State::Counts(series) => series.readings(),
+            State::Values(values) => values.readings(),
+        }
+    }
+
+    /// The last bucket learned; `i64::MIN` before the first.
+    pub fn last_bucket(&self) -> i64 {
+        match &self.state {
+            State::Counts(series) => series.last_bucket(),
+            State::Values(values) => values.last_bucket(),
+        }
+    }
+
+    /// Whether too little was learned for a verdict.
+    pub fn is_learning(&self) -> bool {
+        match &self.state {
+            State::Counts(series) => series.is_learning(),
+            State::Values(values) => values.is_learning(),
+        }
+    }
+
+    /// What its own incident says of the reading last learned, of a bucket.
+    pub fn own(&self, bucket: i64) -> Own {
+        match &self.state {
+            State::Counts(series) => series.own(bucket),
+            State::Values(values) => values.own(bucket),
+        }
+    }
+
     /// Judges a reading by the family chosen so far, learns it, and chooses again for the next one.
     /// NaN and infinity are no readings: nothing changes. (Nor is a negative number, to the count
     /// family; but it tells which family it is.)
-    pub fn step(&mut self, x: f64, at: Moment, pace: Pace) -> Assessment {
-        if x.is_finite() {
-            self.chooser.learn(x);
-            if self.chooser.readings == 1 {
-                self.choose(at, pace);
-            }
-        }
-        let assessment = self.read(x, at, pace);
-        if x.is_finite() {
-            self.choose(at, pace);
-        }
-        assessment
+    pub fn step(&mut self, x: f64, at: Moment, pace: Pace) -> Judgement {
+        self.step_by(x, at, pace, &Tuning::SHIPPED).0
     }
 
-    fn read(&mut self, x: f64, at: Moment, pace: Pace) -> Assessment {
-        match &mut self.state {
+    /// The same with other constants of the value family than those that ship, for the benchmark, as
+    /// [`Values::step_by`]; and what the governor leaves of the surprise, in the same decades.
+    pub fn step_by(&mut self, x: f64, at: Moment, pace: Pace, tuning: &Tuning) -> (Judgement, f64) {
+        self.begin(x, at, pace);
+        let spoken = match &mut self.state {
             State::Counts(series) => {
-                let incidents = series.incidents;
-                let j = series.step(x, at, pace);
-                Assessment {
-                    family: Family::Counts,
-                    verdict: j.verdict(),
-                    surprise: j.surprise,
-                    direction: j.direction,
-                    expected: j.expected,
-                    opens: series.incidents != incidents,
-                }
+                let judgement = series.step(x, at, pace);
+                (judgement, judgement.surprise)
             }
             State::Values(values) => {
-                let j = values.step(x, at, pace);
-                Assessment {
-                    family: Family::Values,
-                    verdict: j.verdict(),
-                    surprise: j.surprise,
-                    direction: j.direction,
-                    expected: j.expected,
-                    opens: j.opens,
-                }
+                let judgement = values.step_by(x, at, pace, tuning);
+                (
+                    judgement.in_decades(),
+                    judgement.governed_in_decades(tuning),
+                )
+            }
+        };
+        self.conclude(x, spoken.0.expected, at, pace);
+        spoken
+    }
+
+    /// The same as [`step`](Model::step); where the verdict under a sensitivity is not normal, also which readings
+    /// would have been.
+    pub fn step_bounded(
+        &mut self,
+        x: f64,
+        at: Moment,
+        pace: Pace,
+        sensitivity: &Sensitivity,
+    ) -> (Judgement, Option<Bounds>) {
+        self.begin(x, at, pace);
+        let (judgement, bounds) = match &mut self.state {
+            State::Counts(series) => series.step_bounded(x, at, pace, sensitivity),
+            State::Values(values) => {
+                values.advance(at, pace);
+                let judgement = values.judge(x).in_decades();
+                let anomalous = sensitivity.verdict(&judgement, true) >= Verdict::Warning;
+                let bounds = anomalous.then(|| values.bounds_under(Some(x), sensitivity));
+                values.learn(x);
+                (judgement, bounds)
+            }
+        };
+        let bounds = bounds.map(|bounds| self.tidy(bounds, Some(x), judgement.expected));
+        self.conclude(x, judgement.expected, at, pace);
+        (judgement, bounds)
+    }
+
+    /// Moves the clock to a bucket, see [`Series::advance`].
+    pub fn advance(&mut self, at: Moment, pace: Pace) {
+        match &mut self.state {
+            State::Counts(series) => series.advance(at, pace),
+            State::Values(values) => values.advance(at, pace),
+        }
+    }
+
+    /// Judges a reading of the bucket that was last advanced to. Changes nothing.
+    pub fn judge(&self, x: f64) -> Judgement {
+        match &self.state {
+            State::Counts(series) => series.judge(x),
+            State::Values(values) => values.judge(x).in_decades(),
+        }
+    }
+
+    /// What the state foretells of the bucket that was last advanced to, see [`Series::foretell`].
+    pub fn foretell(&self) -> Foretelling {
+        match &self.state {
+            State::Counts(series) => series.foretell(),
+            State::Values(_) => Foretelling::NOTHING,
+        }
+    }
+
+    /// [`judge`](Model::judge) by what was foretold.
+    pub fn judge_by(&self, foretold: &Foretelling, x: f64) -> Judgement {
+        match &self.state {
+            State::Counts(series) => series.judge_by(foretold, x),
+            State::Values(values) => values.judge(x).in_decades(),
+        }
+    }
+
+    /// Learns a reading of the bucket that was last advanced to, given its judgement and what was foretold, and
+    /// chooses the family for the next one: what [`step`](Model::step) does after judging.
+    pub fn learn_by(
+        &mut self,
+        foretold: &Foretelling,
+        x: f64,
+        j: &Judgement,
+        at: Moment,
+        pace: Pace,
+    ) {
+        if self.begin(x, at, pace) {
+            self.advance(at, pace);
+        }
+        match &mut self.state {
+            State::Counts(series) => series.learn_by(foretold, x, j, at, pace),
+            State::Values(values) => values.learn(x),
+        }
+        self.conclude(x, j.expected, at, pace);
+    }
+
+    /// Takes a reading for the choice, before it is learned. The first one decides at once; gives whether it did so
+    /// otherwise than before.
+    fn begin(&mut self, x: f64, at: Moment, pace: Pace) -> bool {
+        if !x.is_finite() {
+            return false;
+        }
+        self.chooser.learn(x);
+        let family = self.family();
+        if self.chooser.readings == 1 {
+            self.choose(at, pace);
+        }
+        family != self.family()
+    }
+
+    /// After a reading was learned of which this was expected.
+    fn conclude(&mut self, x: f64, expected: f64, at: Moment, pace: Pace) {
+        if x.is_finite() {
+            let calm = self.open_incident().is_none();
+            self.chooser.compare(x, expected, calm);
+            self.choose(at, pace);
+        }
+    }
+
+    /// Silence that nothing is learned of, see [`Series::stay_silent`].
+    pub(crate) fn stay_silent(&mut self, buckets: u32, last: i64) {
+        match &mut self.state {
+            State::Counts(series) => series.stay_silent(buckets, last),
+            State::Values(values) => values.stay_silent(buckets, last),
+        }
+    }
+
+    /// The readings that would be judged normal under a sensitivity; those that this one is held against, where it is
+    /// given (see [`Values::bounds_for`]).
+    pub fn bounds_under(&self, x: Option<f64>, sensitivity: &Sensitivity) -> Bounds {
+        match &self.state {
+            State::Counts(series) => series.bounds_under(sensitivity),
+            State::Values(values) => {
+                let expected = values.judge(f64::NAN).expected;
+                self.tidy(values.bounds_under(x, sensitivity), x, expected)
             }
         }
     }
 
-    /// Chooses the family for what comes after the bucket of `at`.
+    /// A series that has never read a number below zero will not be told that one is normal.
+    fn tidy(&self, bounds: Bounds, x: Option<f64>, expected: f64) -> Bounds {
+        if self.chooser.signed != 0 || x.is_some_and(|x| x < 0.0) || expected < 0.0 {
+            return bounds;
+        }
+        Bounds {
+            lower: bounds.lower.max(0.0),
+            ..bounds
+        }
+    }
+
+    /// The readings that would be judged normal in the bucket that was last advanced to.
+    pub fn bounds(&self) -> Bounds {
+        match &self.state {
+            State::Counts(series) => series.bounds(),
+            State::Values(values) => values.bounds(),
+        }
+    }
+
+    /// The bounds that this reading is held against, see [`Values::bounds_for`]; of counts they are
+    /// the same for all.
+    pub fn bounds_for(&self, x: f64) -> Bounds {
+        match &self.state {
+            State::Counts(series) => series.bounds(),
+            State::Values(values) => values.bounds_for(x),
+        }
+    }
+
+    /// The readings that surprise by less than this, whether or not an incident is open.
+    pub fn bounds_below(&self, surprise: f64) -> Bounds {
+        match &self.state {
+            State::Counts(series) => series.bounds_below(surprise),
+            State::Values(values) => values.bounds_below(surprise),
+        }
+    }
+
+    /// The part of the reading last learned in the volume of the monitor: values have none.
+    pub fn part(&self) -> Part {
+        match &self.state {
+            State::Counts(series) => series.part(),
+            State::Values(_) => Part::default(),
+        }
+    }
+
+    /// Notes the volume of the monitor, see [`Series::note_volume`]; values are judged alone.
+    pub fn note_volume(&mut self, volume: &Sums) {
+        if let State::Counts(series) = &mut self.state {
+            series.note_volume(volume);
+        }
+    }
+
+    /// Chooses the family for what comes after the bucket of `at`. While an incident is open the
+    /// family stays.
     fn choose(&mut self, at: Moment, pace: Pace) {
         let family = self.chooser.choose(self.family());
-        if family == self.family() {
+        if family == self.family() || self.open_incident().is_some() {
             return;
         }
         self.chooser.held = 0;
+        let (recent, incidents) = (*self.recent(), self.incidents());
         self.state = match &self.state {
-            State::Counts(series) => State::Values(values_after(series, at, pace)),
-            State::Values(values) => State::Counts(counts_after(values, at, pace)),
+            State::Counts(series) => {
+                let mut values = values_after(series, self.chooser.index(), at, pace);
+                values.inherit(recent, incidents);
+                State::Values(values)
+            }
+            State::Values(values) => {
+                let mut series = counts_after(values, at, pace);
+                series.inherit(recent, incidents);
+                State::Counts(series)
+            }
         };
     }
 
     pub(crate) fn is_sound(&self) -> bool {
-        let Chooser { odd, typical, .. } = self.chooser;
-        odd.is_finite()
-            && typical.is_finite()
+        self.chooser.is_sound()
             && match &self.state {
                 State::Counts(series) => series.is_finite(),
                 State::Values(values) => values.is_sound(),
@@ -252,10 +585,10 @@ impl Model {
     }
 }
 
-/// A series of values that goes on where one of counts ends.
-fn values_after(series: &Series, at: Moment, pace: Pace) -> Values {
+/// A series of values that goes on where one of counts ends, with this index of dispersion.
+fn values_after(series: &Series, index: f64, at: Moment, pace: Pace) -> Values {
     let mut values = Values::new();
-    if series.readings() < EARLY {
+    if series.readings() < u64::from(EARLY) {
         return values;
     }
     for weekend in [false, true] {
@@ -275,8 +608,9 @@ fn values_after(series: &Series, at: Moment, pace: Pace) -> Values {
             }
         }
     }
-    for moment in before(at, pace) {
+    for moment in before(at, series.readings(), pace) {
         let (mean, deviation) = series.retold(at, moment, pace);
+        let deviation = deviation.max((index * mean).sqrt());
         values.step(mean + deviation * scatter(moment.bucket), moment, pace);
     }
     values
@@ -285,10 +619,10 @@ fn values_after(series: &Series, at: Moment, pace: Pace) -> Values {
 /// A series of counts that goes on where one of values ends.
 fn counts_after(values: &Values, at: Moment, pace: Pace) -> Series {
     let mut series = Series::new();
-    if values.readings() < EARLY {
+    if values.readings() < u64::from(EARLY) {
         return series;
     }
-    for moment in before(at, pace) {
+    for moment in before(at, values.readings(), pace) {
         let (mean, deviation) = values.retold(at, moment);
         let x = (mean + deviation * scatter(moment.bucket)).round().max(0.0);
         if is_reading(x) {
@@ -300,9 +634,13 @@ fn counts_after(values: &Values, at: Moment, pace: Pace) -> Series {
 
 /// The buckets up to and including that of `at`, oldest first. The kind of day is taken to be the
 /// same.
-fn before(at: Moment, pace: Pace) -> impl Iterator<Item = Moment> {
+fn before(at: Moment, readings: u64, pace: Pace) -> impl Iterator<Item = Moment> {
     let width = pace.width();
-    let told = (f64::from(DAY) / width).clamp(TOLD_LEAST, TOLD_MOST) as i64;
+    let readings = readings as f64;
+    let told = (f64::from(DAY) / width)
+        .min(TOLD_MOST)
+        .min(TOLD_SHARE * readings)
+        .max(TOLD_LEAST.min(readings)) as i64;
     (0..told).rev().map(move |back| {
         let minute = f64::from(at.minute % DAY) - back as f64 * width;
         Moment {

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
+use crate::family::Model;
 use crate::incident::Incident;
 use crate::judgement::Judgement;
 use crate::moment::{Moment, Pace};
 use crate::sensitivity::Sensitivity;
-use crate::series::Series;
 use crate::volume::{Part, Sums, Volume};
 
 /// Absent buckets in a row after which nothing is folded any more: a week of minutes.
@@ -26,14 +26,14 @@ const MISSING: f64 = 3.0;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ground {
     /// The sum of all series.
-    pub total: Series,
+    pub total: Model,
     /// What a series would be that had only zeros: a series first seen now is a copy of it.
-    pub blank: Series,
+    pub blank: Model,
     /// The last bucket sealed; `i64::MIN` before the first one present.
     pub sealed: i64,
     /// Absent buckets in a row, up to `sealed`.
     pub absent: u32,
-    spare: u32,
+    pub(crate) spare: u32,
     /// What all series held together, bucket by bucket.
     pub volume: Volume,
 }
@@ -71,8 +71,8 @@ impl Ground {
     /// A monitor that has seen nothing.
     pub const fn new() -> Ground {
         Ground {
-            total: Series::new(),
-            blank: Series::new(),
+            total: Model::new(),
+            blank: Model::new(),
             sealed: i64::MIN,
             absent: 0,
             spare: 0,
@@ -137,8 +137,8 @@ impl Ground {
         }
     }
 
-    /// Notes the [parts](Series::part) of all series in a bucket that counted, and gives what each of them is then
-    /// to [note](Series::note_volume).
+    /// Notes the [parts](Model::part) of all series in a bucket that counted, and gives what each of them is then
+    /// to [note](Model::note_volume).
     pub fn carry(&mut self, parts: Part) -> Sums {
         self.volume.put(parts);
         self.volume.sums()

@@ -167,6 +167,13 @@ impl Incident {
         }
     }
 
+    /// Silence that nothing is learned of: buckets without data up to `last`.
+    pub(crate) fn stay_silent(&mut self, buckets: u32, last: i64) {
+        self.last_seen = last;
+        self.buckets = self.buckets.saturating_add(buckets);
+        self.empty = self.empty.saturating_add(buckets);
+    }
+
     /// It ends in this bucket.
     pub(crate) fn close(&mut self, closing: Closing, bucket: i64) {
         self.resolved = bucket;

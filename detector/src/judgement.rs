@@ -44,12 +44,18 @@ pub enum Channel {
     ZeroRun = 4,
     /// A fixed limit.
     Limit = 5,
+    /// Of a series of values, the reading itself.
+    Value = 6,
+    /// The mean of 40 minutes of values.
+    Short = 7,
+    /// The mean of ten values, each a little off.
+    Drift = 8,
     /// None.
     None = 255,
 }
 
 impl Channel {
-    /// The statistical channels, in the order of [`Judgement::channels`].
+    /// The statistical channels of counts, in the order of [`Judgement::channels`].
     pub const ALL: [Channel; 5] = [
         Channel::Point,
         Channel::Five,
@@ -67,6 +73,9 @@ impl Channel {
             3 => Channel::Long,
             4 => Channel::ZeroRun,
             5 => Channel::Limit,
+            6 => Channel::Value,
+            7 => Channel::Short,
+            8 => Channel::Drift,
             _ => Channel::None,
         }
     }
@@ -74,7 +83,10 @@ impl Channel {
     /// Whether this channel gathers so many readings that it is believed at once: one reading
     /// beyond [`OPEN`] opens an incident, where the short ones need two in a row.
     pub(crate) const fn is_sustained(self) -> bool {
-        matches!(self, Channel::Twenty | Channel::Long | Channel::ZeroRun)
+        matches!(
+            self,
+            Channel::Twenty | Channel::Long | Channel::ZeroRun | Channel::Short | Channel::Drift
+        )
     }
 }
 
@@ -84,6 +96,12 @@ pub struct Judgement {
     /// Surprise of the channel that speaks loudest, in decades: `-log10` of the probability of
     /// something at least as extreme. At least 0; 0 while learning.
     pub surprise: f64,
+    /// Decades that the surprise counts for more when it is decided whether the reading is normal: what matters then is
+    /// how often such a thing happens in a week, and wide buckets are few. Always 0 of counts.
+    pub allowance: f64,
+    /// Decades that it counts for less when it is decided whether an incident opens: what the governor of a noisy
+    /// series takes off. Always 0 of counts.
+    pub calmed: f64,
     /// Side of the surprise: 1 more than expected, -1 less, 0 while learning.
     pub direction: i8,
     /// The channel that speaks loudest.
@@ -114,6 +132,8 @@ impl Judgement {
     pub(crate) const fn learning(expected: f64, observed: f64) -> Judgement {
         Judgement {
             surprise: 0.0,
+            allowance: 0.0,
+            calmed: 0.0,
             direction: 0,
             channel: Channel::None,
             expected,
@@ -132,9 +152,9 @@ impl Judgement {
     pub fn verdict(&self) -> Verdict {
         if self.learning {
             Verdict::Learning
-        } else if self.surprise >= EXTREME {
+        } else if self.weighed() >= EXTREME {
             Verdict::Critical
-        } else if self.surprise >= OPEN || self.is_held_from(QUIET) {
+        } else if self.weighed() >= OPEN || self.is_held_from(QUIET) {
             Verdict::Warning
         } else {
             Verdict::Normal
@@ -146,8 +166,21 @@ impl Judgement {
     pub(crate) fn is_held_from(&self, surprise: f64) -> bool {
         self.held != 0
             && self.held == self.direction
-            && self.channel == Channel::Point
-            && self.surprise >= surprise
+            && matches!(self.channel, Channel::Point | Channel::Value)
+            && self.weighed() >= surprise
+    }
+
+    /// The surprise as verdicts go by it, decades.
+    pub fn weighed(&self) -> f64 {
+        self.surprise + self.allowance
+    }
+
+    /// The judgement as it decides whether an incident opens.
+    pub(crate) fn calm(&self) -> Judgement {
+        Judgement {
+            allowance: self.allowance - self.calmed,
+            ..*self
+        }
     }
 
     /// The surprise as 0 to 100, see [`score`](crate::score::score).

@@ -75,7 +75,7 @@ pub mod volume;
 mod window;
 
 pub use bounds::Bounds;
-pub use family::{Assessment, Family, Model};
+pub use family::{Family, Model};
 pub use ground::{Ground, Sealing, SILENT_MAX};
 pub use incident::{Incident, EXTREME, OPEN, QUIET, REMEMBERED};
 pub use judgement::{Channel, Judgement, Verdict};

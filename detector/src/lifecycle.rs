@@ -7,12 +7,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
+use crate::family::Family;
 use crate::ground::{Ground, Sealing};
 use crate::incident::{Closing, Incident, Watch, EXTREME, OPEN, REMEMBERED};
 use crate::judgement::{Channel, Judgement, Verdict};
 use crate::limit::{Broken, Limits};
 use crate::sensitivity::Sensitivity;
-use crate::series::{is_reading, LARGEST};
+use crate::series::LARGEST;
 
 /// Normal readings in a row after which an incident is resolved, where no rule says otherwise.
 pub const RESOLVE_AFTER: u32 = 5;
@@ -127,7 +128,7 @@ pub struct Told<'a> {
     pub allowed: (bool, bool),
     /// Fixed limits; they speak on either side.
     pub limits: &'a Limits,
-    /// Whether the reading is a share of a whole, not a count.
+    /// Whether the reading is no whole number: a share of a whole, or a value.
     pub share: bool,
 }
 
@@ -153,11 +154,16 @@ impl Own {
 
     /// After the reading of a bucket.
     pub(crate) fn of(watch: &Watch, last: Option<&Incident>, bucket: i64) -> Own {
+        Own::after((watch.direction() as i8, watch.is_quiet()), last, bucket)
+    }
+
+    /// The same, given the side of the open incident (0: none is) and whether it was quiet.
+    pub(crate) fn after(open: (i8, bool), last: Option<&Incident>, bucket: i64) -> Own {
         let ended = last.filter(|i| !i.is_open() && i.resolved == bucket);
         match ended {
-            _ if watch.is_open() => Own {
-                direction: watch.direction() as i8,
-                calm: watch.is_quiet(),
+            _ if open.0 != 0 => Own {
+                direction: open.0,
+                calm: open.1,
                 accepted: false,
             },
             Some(i) => Own {
@@ -202,6 +208,8 @@ impl Default for Lifecycle {
 /// What one side hears of a reading.
 struct Heard {
     verdict: Verdict,
+    /// What counts for opening an incident: the governor of a noisy series has a say.
+    opening: Verdict,
     surprise: f64,
     by_statistics: bool,
     broken: Option<Broken>,
@@ -235,10 +243,10 @@ impl Lifecycle {
         self.recent.iter().any(Alarm::is_open)
     }
 
-    /// Takes a reading. What is no reading (NaN, infinite, negative) changes nothing. Gives whether
+    /// Takes a reading. What is no reading (NaN, infinite) changes nothing. Gives whether
     /// an incident was opened, went on or ended.
     pub fn step(&mut self, told: &Told, terms: &Terms) -> bool {
-        if !is_reading(told.x) {
+        if !told.x.is_finite() {
             return false;
         }
         let above = self.step_side(told, terms, 1);
@@ -291,7 +299,7 @@ impl Lifecycle {
             own: ground.total.own(ground.sealed),
             allowed,
             limits: &Limits::NONE,
-            share: false,
+            share: ground.total.family() == Family::Values,
         };
         self.step(&told, terms) || silent > 0
     }
@@ -358,7 +366,7 @@ impl Lifecycle {
     }
 
     fn begin(&mut self, told: &Told, terms: &Terms, direction: i8, heard: &Heard) -> bool {
-        let hit = heard.verdict >= Verdict::Warning && !heard.quiet;
+        let hit = heard.opening >= Verdict::Warning && !heard.quiet;
         let side = self.side(direction);
         side.hits = side.hits << 1 | u32::from(hit);
         let count = |within: u32| {
@@ -367,7 +375,7 @@ impl Lifecycle {
         };
         let opens = hit
             && if terms.open_after == 0 {
-                heard.verdict == Verdict::Critical
+                heard.opening == Verdict::Critical
                     || heard.broken.is_some()
                     || told.judgement.channel.is_sustained()
                     || count(WARNINGS_WITHIN) >= WARNINGS
@@ -440,6 +448,11 @@ fn hear(told: &Told, direction: i8, sensitivity: &Sensitivity, open: bool) -> He
     } else {
         Verdict::Normal
     };
+    let opening = if by_statistics && j.calmed > 0.0 {
+        sensitivity.verdict(&j.calm(), false)
+    } else {
+        stat
+    };
     let limit = broken.map_or(Verdict::Normal, |b| b.verdict);
     // Sums still hold what came before; while the series has an incident of its own, it knows better
     // than they whether that goes on.
@@ -451,6 +464,7 @@ fn hear(told: &Told, direction: i8, sensitivity: &Sensitivity, open: bool) -> He
     };
     Heard {
         verdict: stat.max(limit),
+        opening: opening.max(limit),
         surprise: if by_statistics { j.surprise } else { 0.0 }.max(nominal(limit)),
         by_statistics: stat >= Verdict::Warning && stat >= limit,
         broken,
@@ -480,7 +494,7 @@ fn expected(told: &Told) -> f64 {
 /// The incident that a reading opens. Of a fixed limit, `span_expected` is the limit, and `lower` and `upper` are the
 /// counts that break none.
 fn open(told: &Told, heard: &Heard, direction: i8) -> Incident {
-    let x = told.x.min(LARGEST);
+    let x = told.x.clamp(-LARGEST, LARGEST);
     let j = told.judgement;
     let by_limit = heard.broken.filter(|_| !heard.by_statistics);
     let anything = Bounds {
@@ -505,8 +519,8 @@ fn open(told: &Told, heard: &Heard, direction: i8) -> Incident {
         span: by_limit.map_or(j.span, |_| 1),
         observed: x,
         expected: expected(told),
-        lower: bounds.lower.clamp(0.0, LARGEST),
-        upper: bounds.upper.clamp(0.0, LARGEST),
+        lower: bounds.lower.clamp(-LARGEST, LARGEST),
+        upper: bounds.upper.clamp(-LARGEST, LARGEST),
         surprise: heard.surprise,
         span_observed: by_limit.map_or(j.span_observed, |_| x),
         span_expected: by_limit.map_or(j.span_expected, |b| b.limit.clamp(-LARGEST, LARGEST)),
@@ -519,7 +533,7 @@ fn open(told: &Told, heard: &Heard, direction: i8) -> Incident {
 
 /// Another reading of an incident that goes on.
 fn carry(incident: &mut Incident, told: &Told, heard: &Heard) {
-    let x = told.x.min(LARGEST);
+    let x = told.x.clamp(-LARGEST, LARGEST);
     incident.last_seen = told.bucket;
     incident.buckets = incident.buckets.saturating_add(1);
     incident.empty = incident.empty.saturating_add(u32::from(x == 0.0));

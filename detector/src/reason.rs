@@ -9,6 +9,9 @@ use crate::moment::Pace;
 /// Expectations below this are nothing.
 const NOTHING: f64 = 0.05;
 
+/// Bounds of values beyond this are none.
+const UNBOUNDED: f64 = 1e15;
+
 /// The numbers a reason is written from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReasonInput {
@@ -102,9 +105,12 @@ impl From<Incident> for ReasonInput {
 /// - the reading: `denied 31 in the minute, expected 6.1 (1 to 14), +408 %`
 /// - several: `approved 412 in 5 minutes, expected 600, -31 %`
 /// - a run of zeros: `no approved for 12 minutes, expected 360`
+/// - a value: `latency 412.5 in the minute, expected 131.2 (98.24 to 141.7), +214 %`
+/// - the mean of several: `latency 168.3 on average over 32 minutes, expected 131.2, +28 %`
 /// - a fixed limit: `denied 120 in the minute, above the limit 100 (expected 6.1)`
 ///
-/// Expectations below 100 have one decimal, those below 0.05 are called nothing.
+/// Expected counts below 100 have one decimal, those below 0.05 are called nothing. Values have four
+/// digits.
 pub fn reason(series: &str, input: &ReasonInput, pace: Pace) -> String {
     let width = pace.width();
     let time = span_of_time(input.span, width);
@@ -123,6 +129,20 @@ pub fn reason(series: &str, input: &ReasonInput, pace: Pace) -> String {
             "no {series} for {}, {}",
             length_of_time(input.span, width),
             expected(input.span_expected)
+        ),
+        Channel::Value => format!(
+            "{series} {} in {time}, expected {}{}{}",
+            figure(input.observed),
+            figure(input.expected),
+            range_of_values(input.lower, input.upper),
+            change(input.observed, input.expected),
+        ),
+        Channel::Short | Channel::Drift => format!(
+            "{series} {} on average over {}, expected {}{}",
+            figure(input.span_observed),
+            length_of_time(input.span, width),
+            figure(input.span_expected),
+            change(input.span_observed, input.span_expected),
         ),
         _ if input.span > 1 => format!(
             "{series} {} in {time}, {}{}",
@@ -188,6 +208,40 @@ fn range(lower: f64, upper: f64) -> String {
     let (least, most) = (lower.ceil(), upper.floor());
     if least <= most {
         format!(" ({} to {})", count(least), count(most))
+    } else {
+        String::new()
+    }
+}
+
+/// ` (98.24 to 141.7)`: the values that would be normal, as far as they are bounded.
+fn range_of_values(lower: f64, upper: f64) -> String {
+    match (lower > -UNBOUNDED, upper < UNBOUNDED) {
+        (true, true) => format!(" ({} to {})", figure(lower), figure(upper)),
+        (true, false) => format!(" (at least {})", figure(lower)),
+        (false, true) => format!(" (at most {})", figure(upper)),
+        (false, false) => String::new(),
+    }
+}
+
+/// A value: four digits, or all of the whole ones.
+fn figure(x: f64) -> String {
+    if x == x.round() && x.abs() < UNBOUNDED {
+        return format!("{x:.0}");
+    }
+    let digits = x.abs().log10().floor();
+    if (-5.0..15.0).contains(&digits) {
+        format!("{x:.*}", (3.0 - digits).max(0.0) as usize)
+    } else {
+        format!("{x:.3e}")
+    }
+}
+
+/// By how much a value is off, in percent of what was expected; nothing where that is not above 0.
+fn change(observed: f64, expected: f64) -> String {
+    let percent = (100.0 * (observed / expected - 1.0)).round();
+    if expected > 0.0 && percent.abs() < 1e6 {
+        // Not "-0 %".
+        format!(", {:+.0} %", percent + 0.0)
     } else {
         String::new()
     }

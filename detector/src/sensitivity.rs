@@ -94,9 +94,9 @@ impl Sensitivity {
             Verdict::Learning
         } else if !self.is_effect(j.span_observed, j.span_expected) {
             Verdict::Normal
-        } else if j.surprise >= self.critical {
+        } else if j.weighed() >= self.critical {
             Verdict::Critical
-        } else if j.surprise >= self.warning || held && j.is_held_from(self.held_from()) {
+        } else if j.weighed() >= self.warning || held && j.is_held_from(self.held_from()) {
             Verdict::Warning
         } else {
             Verdict::Normal
@@ -122,6 +122,18 @@ impl Sensitivity {
         Bounds {
             lower: bounds.lower.min((expected - least).floor() + 1.0).max(0.0),
             upper: bounds.upper.max((expected + least).ceil() - 1.0),
+        }
+    }
+
+    /// The same of values.
+    pub(crate) fn widen_value(&self, bounds: Bounds, expected: f64) -> Bounds {
+        let least = self.least_effect(expected);
+        if least <= 0.0 {
+            return bounds;
+        }
+        Bounds {
+            lower: bounds.lower.min((expected - least).next_up()),
+            upper: bounds.upper.max((expected + least).next_down()),
         }
     }
 

@@ -107,6 +107,11 @@ pub struct Series {
 #[derive(Clone, Copy)]
 pub struct Foretelling(Option<Outlook>);
 
+impl Foretelling {
+    /// Nothing: a reading is judged by the state itself.
+    pub(crate) const NOTHING: Foretelling = Foretelling(None);
+}
+
 impl Default for Series {
     fn default() -> Self {
         Self::new()
@@ -248,6 +253,16 @@ impl Series {
             self.long_expected = self.long_level();
             self.long_observed = self.long_expected;
         }
+    }
+
+    /// Takes over the incidents of a series that this one goes on from, none of them open.
+    pub(crate) fn inherit(&mut self, recent: [Incident; REMEMBERED], incidents: u32) {
+        if self.watch.is_open() {
+            self.forget_windows();
+        }
+        self.recent = recent;
+        self.incidents = incidents;
+        self.watch = Watch::NEW;
     }
 
     /// Forgets all but its incidents.
@@ -403,6 +418,15 @@ impl Series {
         self.others.note(volume, &own, self.last_bucket);
     }
 
+    /// The level of a reading now.
+    pub(crate) fn mean(&self) -> f64 {
+        if self.readings == 0 {
+            0.0
+        } else {
+            self.levels.fast.exp()
+        }
+    }
+
     /// What is usual of a reading of the bucket last advanced to, however the last minutes were: the season's
     /// level of the last hours, or as long as that is not known, the slow level of 20 readings ago.
     fn usual_now(&self) -> f64 {
@@ -502,9 +526,7 @@ impl Series {
         };
         let incident = &mut self.recent[k as usize % REMEMBERED];
         if incident.is_open() {
-            incident.last_seen = last;
-            incident.buckets = incident.buckets.saturating_add(buckets);
-            incident.empty = incident.empty.saturating_add(buckets);
+            incident.stay_silent(buckets, last);
         }
     }
 

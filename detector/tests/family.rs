@@ -2,12 +2,32 @@
 
 mod generate;
 
-use detector::{Assessment, Family, Model, Verdict};
+use detector::{Family, Judgement, Model, Verdict};
 use generate::{daily, minute, Random, DAY, MINUTE};
 use proptest::prelude::*;
 
+/// What judging a reading gave, and who judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Assessment {
+    family: Family,
+    opens: bool,
+    verdict: Verdict,
+    surprise: f64,
+    expected: f64,
+    judgement: Judgement,
+}
+
 fn step(model: &mut Model, x: f64, bucket: i64) -> Assessment {
-    model.step(x, minute(bucket), MINUTE)
+    let (family, incidents) = (model.family(), model.incidents());
+    let judgement = model.step(x, minute(bucket), MINUTE);
+    Assessment {
+        family,
+        opens: model.incidents() != incidents,
+        verdict: judgement.verdict(),
+        surprise: judgement.surprise,
+        expected: judgement.expected,
+        judgement,
+    }
 }
 
 fn after(readings: impl IntoIterator<Item = f64>) -> Model {
@@ -43,6 +63,65 @@ fn chooses_by_what_it_reads() {
     for value in [0.25, -3.0, 1e9] {
         let readings = (0..200).map(|i| value + f64::from(i % 7));
         assert_eq!(after(readings).family(), Family::Values, "{value}");
+    }
+}
+
+/// A number of a log-normal law of median 1.
+fn log_normal(random: &mut Random, deviation: f64) -> f64 {
+    let normal = (0..12).map(|_| random.uniform()).sum::<f64>() - 6.0;
+    (deviation * normal).exp()
+}
+
+/// A number of a gamma law of mean 1 and variance `1 / shape`.
+fn gamma(random: &mut Random, shape: u32) -> f64 {
+    let sum: f64 = (0..shape).map(|_| -(1.0 - random.uniform()).ln()).sum();
+    sum / f64::from(shape)
+}
+
+#[test]
+fn whole_numbers_that_no_count_law_describes_are_values() {
+    let mut random = Random::new(6);
+    // As large as their deviation, at all sizes: an exponential law.
+    let ragged = (0..600).map(|_| (60.0 * gamma(&mut random, 1)).floor());
+    assert_eq!(after(ragged).family(), Family::Values);
+    // Ordinary counts, and in one reading of a hundred and fifty ten times as many.
+    let mut random = Random::new(7);
+    let bursty = (0..6000).map(|i| {
+        let rate = 12.0 * log_normal(&mut random, 0.4);
+        random.poisson(if i % 150 == 140 { 10.0 * rate } else { rate })
+    });
+    assert_eq!(after(bursty).family(), Family::Values);
+    // Nothing, and at times twenty at once.
+    let spikes = (0..1500).map(|i| if i % 100 == 99 { 20.0 } else { 0.0 });
+    assert_eq!(after(spikes).family(), Family::Values);
+}
+
+#[test]
+fn incidents_do_not_make_values_of_counts() {
+    let mut random = Random::new(8);
+    let usual = |bucket: i64| daily(12.0, bucket);
+    // Two incidents a day of twenty minutes, five times as many, and an outage.
+    let readings = (0..4 * DAY).map(|bucket| {
+        let incident = [300, 900].contains(&(bucket % DAY / 20 * 20));
+        let outage = (2 * DAY..2 * DAY + 90).contains(&bucket);
+        let factor = if outage {
+            0.0
+        } else if incident {
+            5.0
+        } else {
+            1.0
+        };
+        random.poisson(factor * usual(bucket))
+    });
+    assert_eq!(after(readings).family(), Family::Counts);
+    // Counts of a scatter beyond that of independent events are counts, if it is all there is to them.
+    for shape in [10, 4] {
+        let mut random = Random::new(9);
+        let readings = (0..5 * DAY).map(|_| {
+            let rate = 20.0 * gamma(&mut random, shape);
+            random.poisson(rate)
+        });
+        assert_eq!(after(readings).family(), Family::Counts, "{shape}");
     }
 }
 

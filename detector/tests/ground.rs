@@ -4,13 +4,13 @@ mod generate;
 
 use std::collections::BTreeMap;
 
-use detector::{Ground, Incident, Sealing, Series, SILENT_MAX};
+use detector::{Ground, Incident, Model, Sealing, SILENT_MAX};
 use generate::{minute, Random, MINUTE};
 
 /// A monitor's fold, as the extension does it.
 struct Monitor {
     ground: Ground,
-    series: BTreeMap<&'static str, Series>,
+    series: BTreeMap<&'static str, Model>,
 }
 
 impl Monitor {
@@ -63,7 +63,7 @@ fn nothing_happens_before_the_first_row() {
 fn late_series_equals_one_fed_zeros() {
     let mut random = Random::new(1);
     let mut monitor = Monitor::new();
-    let mut fed = Series::new();
+    let mut fed = Model::new();
     for bucket in 0..700 {
         let late = if bucket >= 500 {
             random.poisson(2.0)
@@ -145,7 +145,7 @@ fn silence_is_found_and_stays() {
         .expect("it is remembered")
         .is_accepted());
     assert_eq!(
-        monitor.series["a"].incidents + monitor.series["b"].incidents,
+        monitor.series["a"].incidents() + monitor.series["b"].incidents(),
         0
     );
 }

@@ -165,3 +165,31 @@ fn widths() {
     assert_eq!(text(12.0, 5), "1 hour");
     assert_eq!(text(1440.0, 5), "5 days");
 }
+
+#[test]
+fn values() {
+    let value = |observed, lower, upper| ReasonInput {
+        channel: Channel::Value,
+        ..reading(observed, 131.2345, lower, upper)
+    };
+    let text = |input| reason("latency", &input, MINUTE);
+    assert_eq!(
+        text(value(412.5, 98.2444, 141.666)),
+        "latency 412.5 in the minute, expected 131.2 (98.24 to 141.7), +214 %"
+    );
+    assert_eq!(
+        text(value(0.012_345_6, -1e140, 0.5)),
+        "latency 0.01235 in the minute, expected 131.2 (at most 0.5000), -100 %"
+    );
+    for (channel, span, time) in [(Channel::Short, 32, "32"), (Channel::Drift, 10, "10")] {
+        assert_eq!(
+            text(window(channel, span, 168.26, 131.2)),
+            format!("latency 168.3 on average over {time} minutes, expected 131.2, +28 %")
+        );
+    }
+    // Nothing to be measured in percent of.
+    assert_eq!(
+        reason("balance", &window(Channel::Short, 8, 4.0, -2.5), MINUTE),
+        "balance 4 on average over 8 minutes, expected -2.500"
+    );
+}

@@ -5,7 +5,7 @@
 mod states;
 
 use detector::snapshot::{PREVIOUS, VERSION};
-use detector::{Ground, Lifecycle, Ratio, Series, StateError};
+use detector::{Ground, Lifecycle, Model, Ratio, StateError};
 
 fn stored(version: u8, name: &str) -> Vec<u8> {
     let directory = env!("CARGO_MANIFEST_DIR");
@@ -19,14 +19,14 @@ fn states_of_the_version_before_go_on_as_new_ones_do() {
     for b in &bytes {
         assert_eq!(b[0], PREVIOUS);
     }
-    let mut series = Series::decode(&bytes[0]).expect("a series");
+    let mut series = Model::decode(&bytes[0]).expect("a series");
     let mut ground = Ground::decode(&bytes[1]).expect("a ground");
     let mut ratio = Ratio::decode(&bytes[2]).expect("a ratio");
     assert_eq!(Lifecycle::decode(&bytes[3]), Ok(Lifecycle::new()));
 
     let (mut new_series, mut new_ground, mut new_ratio) = states::learned();
     assert_eq!(series.readings(), new_series.readings());
-    assert_eq!(series.incidents, new_series.incidents);
+    assert_eq!(series.incidents(), new_series.incidents());
     assert_eq!(ground.sealed, new_ground.sealed);
     for bucket in states::LEARNED..states::LEARNED + 500 {
         let old = states::read(&mut series, &mut ground, &mut ratio, bucket);
@@ -36,12 +36,12 @@ fn states_of_the_version_before_go_on_as_new_ones_do() {
             "bucket {bucket}: {old}, {new}"
         );
     }
-    assert_eq!(series.incidents, new_series.incidents);
+    assert_eq!(series.incidents(), new_series.incidents());
     assert!(series.judge(200.0).score() > 90.0);
     // What is stored from now on is of this version, and reads back as it is.
     let again = series.encode();
     assert_eq!(again[0], VERSION);
-    assert_eq!(Series::decode(&again), Ok(series));
+    assert_eq!(Model::decode(&again), Ok(series));
     assert_eq!(Ground::decode(&ground.encode()), Ok(ground));
     assert_eq!(Ratio::decode(&ratio.encode()), Ok(ratio));
 }
@@ -51,7 +51,7 @@ fn what_is_no_state_of_the_version_before_is_refused() {
     for name in ["series", "ground", "ratio", "heard"] {
         let whole = stored(PREVIOUS, name);
         let decode = |bytes: &[u8]| match name {
-            "series" => Series::decode(bytes).err(),
+            "series" => Model::decode(bytes).err(),
             "ground" => Ground::decode(bytes).err(),
             "ratio" => Ratio::decode(bytes).err(),
             _ => Lifecycle::decode(bytes).err(),

@@ -3,7 +3,7 @@
 mod generate;
 
 use detector::value::{Look, LOOKS};
-use detector::{Pace, StateError, ValueJudgement, Values, Verdict};
+use detector::{Channel, Incident, Pace, StateError, ValueJudgement, Values, Verdict, OPEN, QUIET};
 use generate::{moment, Random};
 use proptest::prelude::*;
 
@@ -161,10 +161,14 @@ fn judging_changes_nothing_and_is_what_a_step_says() {
     let (mut series, mut random) = waved(7, 3);
     for bucket in 3 * DAY..4 * DAY {
         let x = wave(&mut random, bucket);
+        series.advance(moment(bucket, FIVE.minutes), FIVE);
         let before = series;
-        let j = series.judge(x, moment(bucket, FIVE.minutes), FIVE);
+        let j = series.judge(x);
         assert_eq!(series, before);
+        let mut learned = series;
+        learned.learn(x);
         assert_eq!(j, step(&mut series, x, bucket));
+        assert_eq!(series, learned);
     }
 }
 
@@ -180,11 +184,234 @@ fn any_width() {
     }
 }
 
-fn is_finite(j: &ValueJudgement) -> bool {
-    [j.surprise, j.governed, j.expected, j.margin, j.score()]
+/// The incidents of a series, in order of opening, as they were last.
+fn incidents(series: &Values) -> Vec<Incident> {
+    let mut known: Vec<Incident> = series
+        .recent
+        .into_iter()
+        .filter(|i| i.direction != 0)
+        .collect();
+    known.sort_by_key(|incident| incident.opened);
+    known
+}
+
+#[test]
+fn an_incident_opens_goes_on_and_is_resolved() {
+    let (mut series, mut random) = waved(8, 5);
+    for bucket in 5 * DAY..6 * DAY {
+        let burst = if (100..106).contains(&(bucket - 5 * DAY)) {
+            60.0
+        } else {
+            0.0
+        };
+        let x = wave(&mut random, bucket) + burst;
+        step(&mut series, x, bucket);
+        let at = bucket - 5 * DAY;
+        if (165..180).contains(&at) {
+            continue;
+        }
+        let is_open = (100..165).contains(&at);
+        assert_eq!(
+            series.open_incident().is_some(),
+            is_open,
+            "{}",
+            bucket - 5 * DAY
+        );
+    }
+    let [incident] = incidents(&series)[..] else {
+        panic!("{:?}", incidents(&series))
+    };
+    assert_eq!(incident.opened, 5 * DAY + 100);
+    // Sixty readings without an anomaly; the last ones were only not quiet.
+    let quiet = incident.resolved - incident.last_seen;
+    assert!((50..=60).contains(&quiet), "{incident:?}");
+    assert_eq!((incident.direction, incident.is_accepted()), (1, false));
+    assert!(
+        (5 * DAY + 105..5 * DAY + 120).contains(&incident.last_seen),
+        "{incident:?}"
+    );
+    assert!(
+        incident.buckets >= 6 && incident.peak_observed >= incident.observed,
+        "{incident:?}"
+    );
+    assert!(incident.lower <= incident.expected && incident.expected <= incident.upper);
+    assert!(incident.observed > incident.upper, "{incident:?}");
+}
+
+#[test]
+fn a_fall_in_the_wake_of_a_rise_is_an_incident_of_its_own() {
+    let (mut series, mut random) = waved(9, 5);
+    for bucket in 5 * DAY..5 * DAY + 30 {
+        let off = match bucket - 5 * DAY {
+            0 => 60.0,
+            10.. => -60.0,
+            _ => 0.0,
+        };
+        step(&mut series, wave(&mut random, bucket) + off, bucket);
+    }
+    let sides: Vec<i8> = incidents(&series)
         .iter()
-        .chain(&j.looks)
-        .all(|v| v.is_finite())
+        .map(|incident| incident.direction)
+        .collect();
+    assert_eq!(sides, [1, -1]);
+}
+
+#[test]
+fn a_level_shift_is_reported_once_and_accepted_after_eight_hours_at_most() {
+    for (minutes, readings) in [(5.0, 96), (1.0, 480)] {
+        let day = (1440.0 / minutes) as i64;
+        for (seed, shift) in [(1, 35.0), (2, -35.0), (3, 70.0)] {
+            let (mut series, mut random) = (Values::new(), Random::new(seed));
+            for bucket in 0..12 * day {
+                let off = if bucket >= 6 * day { shift } else { 0.0 };
+                let x = 100.0 + off + 2.0 * normal(&mut random);
+                series.step(x, moment(bucket, minutes), Pace { minutes });
+            }
+            let [incident] = incidents(&series)[..] else {
+                panic!("{shift}: {:?}", incidents(&series))
+            };
+            assert!(incident.opened - 6 * day < 12, "{incident:?}");
+            assert!(
+                incident.resolved - incident.opened <= readings,
+                "{incident:?}"
+            );
+            assert_eq!(f64::from(incident.direction), shift.signum());
+            let expected = series.judge(100.0 + shift).expected;
+            assert!((expected - 100.0 - shift).abs() < 5.0, "{expected}");
+        }
+    }
+}
+
+#[test]
+fn a_trend_does_not_alert_for_ever() {
+    for (seed, slope) in [(1, 0.05), (2, -0.05), (3, 0.5)] {
+        let (mut series, mut random) = waved(seed, 5);
+        let mut opened = Vec::new();
+        for bucket in 5 * DAY..19 * DAY {
+            let trend = slope * (bucket - 5 * DAY) as f64;
+            if step(&mut series, wave(&mut random, bucket) + trend, bucket).opens {
+                opened.push(bucket / DAY);
+            }
+        }
+        assert!(opened.len() <= 4, "{slope}: {opened:?}");
+        assert!(opened.iter().all(|&day| day < 12), "{slope}: {opened:?}");
+    }
+}
+
+#[test]
+fn the_twin_of_an_incident_is_found_the_next_day() {
+    for minutes in [1.0, 5.0] {
+        let day = (1440.0 / minutes) as i64;
+        for (hours, size) in [(0.5, 40.0), (2.0, 30.0), (0.5, -40.0)] {
+            let mut found = [0; 2];
+            for seed in 0..10 {
+                let (mut series, mut random) = (Values::new(), Random::new(seed));
+                let mut opened = [false; 2];
+                for bucket in 0..8 * day {
+                    let (at, nth) = (bucket % day - 6 * day / 10, bucket / day - 6);
+                    let hit = nth >= 0 && (0..(hours * 60.0 / minutes) as i64).contains(&at);
+                    let angle = core::f64::consts::TAU * bucket as f64 / day as f64;
+                    let x = 100.0 + 20.0 * angle.sin() + 2.0 * normal(&mut random);
+                    let x = x + if hit { size } else { 0.0 };
+                    let j = series.step(x, moment(bucket, minutes), Pace { minutes });
+                    if hit {
+                        opened[nth as usize] |= j.opens;
+                    }
+                }
+                for (count, opened) in found.iter_mut().zip(opened) {
+                    *count += i32::from(opened);
+                }
+            }
+            assert_eq!(found, [10, 10], "{minutes} {hours} {size}");
+        }
+    }
+}
+
+#[test]
+fn ten_buckets_a_little_off_are_a_drift() {
+    for (seeds, off, side) in [(0..50, 3.0, 1), (50..100, -3.0, -1)] {
+        let (mut found, mut drifts, mut false_ones) = (0, 0, 0);
+        for seed in seeds {
+            let (mut series, mut random) = (Values::new(), Random::new(seed));
+            for bucket in 0..4 * DAY {
+                step(&mut series, 100.0 + 2.0 * normal(&mut random), bucket);
+            }
+            false_ones += series.incidents;
+            for bucket in 4 * DAY..4 * DAY + 10 {
+                let j = step(&mut series, 100.0 + off, bucket);
+                if j.opens {
+                    found += 1;
+                    assert_eq!(j.direction, side);
+                    drifts += i32::from(j.channel == Channel::Drift && j.span == 10);
+                }
+            }
+        }
+        assert!(found >= 40, "{found} of 50");
+        assert!(drifts >= 35, "{drifts} of {found}");
+        assert!(false_ones <= 2, "{false_ones} in 200 days");
+    }
+}
+
+#[test]
+fn a_governed_series_keeps_its_scores() {
+    // Two bursts of one size: the governor asks more of the second, whose score is what it is.
+    let (mut calm, mut random) = waved(4, 5);
+    let mut alerted = calm;
+    for bucket in 5 * DAY..7 * DAY {
+        let x = wave(&mut random, bucket);
+        step(&mut calm, x, bucket);
+        step(
+            &mut alerted,
+            x + if bucket == 5 * DAY { 60.0 } else { 0.0 },
+            bucket,
+        );
+    }
+    let (a, b) = (calm.judge(170.0), alerted.judge(170.0));
+    assert_eq!(alerted.incidents, 1);
+    assert!(
+        b.governed < b.surprise - 0.3 && a.governed == a.surprise,
+        "{a:?} {b:?}"
+    );
+    assert_eq!(
+        b.verdict(),
+        if b.surprise < b.open {
+            Verdict::Normal
+        } else {
+            b.verdict()
+        }
+    );
+    assert!(b.verdict() >= Verdict::Warning);
+}
+
+#[test]
+fn wide_buckets_are_judged() {
+    // Of a day of normal noise, not every bucket is news.
+    let (mut series, mut random) = (Values::new(), Random::new(1));
+    let pace = Pace { minutes: 1440.0 };
+    for bucket in 0..400 {
+        series.step(100.0 + normal(&mut random), moment(bucket, 1440.0), pace);
+    }
+    assert!(series.incidents <= 3, "{}", series.incidents);
+    assert_eq!(
+        series.step(150.0, moment(400, 1440.0), pace).verdict(),
+        Verdict::Critical
+    );
+}
+
+fn is_finite(j: &ValueJudgement) -> bool {
+    [
+        j.surprise,
+        j.itself,
+        j.governed,
+        j.expected,
+        j.open,
+        j.score(),
+        j.span_observed,
+        j.span_expected,
+    ]
+    .iter()
+    .chain(&j.looks)
+    .all(|v| v.is_finite())
         && j.surprise >= 0.0
         && (0.0..=100.0).contains(&j.score())
 }
@@ -267,6 +494,40 @@ proptest! {
     }
 
     #[test]
+    fn a_reading_is_outside_its_bounds_exactly_when_it_is_not_normal_itself(
+        seed: u64,
+        extra in prop::collection::vec(-400.0f64..400.0, 4),
+    ) {
+        let mut series = Values::new();
+        for (bucket, x) in stream(seed, 900) {
+            if bucket % 9 != 0 {
+                step(&mut series, x, bucket);
+                continue;
+            }
+            series.advance(moment(bucket, FIVE.minutes), FIVE);
+            for probe in extra.iter().map(|off| x + off).chain([x, series.judge(x).expected]) {
+                let (j, b) = (series.judge(probe), series.bounds_for(probe));
+                prop_assert!(b.lower <= j.expected && j.expected <= b.upper, "{:?} {:?}", b, j);
+                if j.learning {
+                    continue;
+                }
+                let itself = j.in_decades().channels[0];
+                let least = if j.held == j.side { QUIET } else { OPEN };
+                prop_assert_eq!(itself.abs() >= least, !b.contains(probe), "{} {:?} {:?}", probe, b, j);
+                // Where another channel speaks, it says so.
+                let all = j.in_decades();
+                let by_itself = all.channel == Channel::Value;
+                prop_assert!(!by_itself || (j.verdict() > Verdict::Normal) != b.contains(probe));
+                prop_assert!(by_itself || all.span > 1 || j.verdict() == Verdict::Normal);
+            }
+            let wide = series.bounds_below(6.0);
+            let narrow = series.bounds_below(3.0);
+            prop_assert!(wide.lower <= narrow.lower && narrow.upper <= wide.upper || seed == 0);
+            step(&mut series, x, bucket);
+        }
+    }
+
+    #[test]
     fn broken_bytes_are_an_error(at in 0usize..900, length in 0usize..900) {
         let (series, _) = waved(9, 1);
         let mut bytes = series.encode();
@@ -279,6 +540,6 @@ proptest! {
         }
         bytes.truncate(length % bytes.len());
         let broken = Values::decode(&bytes);
-        prop_assert!(matches!(broken, Err(StateError::Truncated | StateError::Version(_))), "{broken:?}");
+        prop_assert!(matches!(broken, Err(StateError::Truncated | StateError::Version(_) | StateError::Malformed)), "{broken:?}");
     }
 }

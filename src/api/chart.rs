@@ -91,7 +91,7 @@ fn read_chart(
             point.incident |= (i.opened..=i.resolved).contains(&bucket);
         }
     }
-    let clock = Calendar::new(cal.width, &store::session_zone());
+    let clock = Calendar::new(cal.width, &store::session_zone(), cal.measure);
     let lines = ::chart::Chart {
         series,
         points: &points,

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use detector::{
-    reason, reason_of_share, Bounds, Judgement, Limits, Pace, ReasonInput, Sensitivity, Series,
+    reason, reason_of_share, Bounds, Family, Judgement, Limits, Pace, ReasonInput, Sensitivity,
     Verdict,
 };
 use pgrx::datum::{Interval, TimestampWithTimeZone};
@@ -12,6 +12,7 @@ use pgrx::prelude::*;
 use super::{refuse_null, segment};
 use crate::fault::{self, raise, Boundary};
 use crate::fold::{Fold, FoldRatio, Places, Shown, Subject};
+use crate::measure;
 use crate::monitor::{follows_clock, total_direction, Monitor, Rule};
 use crate::overlay::opinion;
 use crate::round::Place;
@@ -35,8 +36,8 @@ fn opened(stat: Bounds, direction: Direction) -> Bounds {
 }
 
 /// The bounds that belong to a verdict.
-fn bounds(stat: Bounds, limits: &Limits, direction: Direction) -> Bounds {
-    limits.narrow(opened(stat, direction))
+fn bounds(stat: Bounds, limits: &Limits, direction: Direction, family: Family) -> Bounds {
+    measure::narrow(limits, opened(stat, direction), family)
 }
 
 /// How a series is looked at: its name and rule.
@@ -57,7 +58,13 @@ pub(super) struct Scored {
 }
 
 impl Eye<'_> {
-    pub(super) fn look(&self, before: &Series, j: &Judgement, x: f64, complete: bool) -> Scored {
+    pub(super) fn look(
+        &self,
+        before: &detector::Model,
+        j: &Judgement,
+        x: f64,
+        complete: bool,
+    ) -> Scored {
         let o = opinion(
             j,
             &self.limits,
@@ -78,7 +85,7 @@ impl Eye<'_> {
                 reason: Some(reason),
             };
         }
-        let stat = before.bounds_under(&self.sensitivity);
+        let stat = before.bounds_under(Some(x), &self.sensitivity);
         let reason = (o.verdict >= Verdict::Warning).then(|| {
             self.limit_reason(j, x)
                 .filter(|_| {
@@ -90,7 +97,7 @@ impl Eye<'_> {
         Scored {
             verdict: o.verdict,
             score: o.score.unwrap_or(0.0),
-            bounds: Some(bounds(stat, &self.limits, self.direction)),
+            bounds: Some(bounds(stat, &self.limits, self.direction, before.family())),
             reason,
         }
     }

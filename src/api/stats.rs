@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use detector::{Family, Model};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
 use super::segment;
+use crate::round::Place;
 use crate::shared::{self, NEVER};
 use crate::{key, store, worker};
 
@@ -121,5 +123,42 @@ fn read_cells() -> TableIterator<
                 .any(|(_, slot)| slot.key() == key::OTHER_KEY),
         ));
     }
+    TableIterator::new(rows)
+}
+
+/// The family that each series of a monitor has chosen.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn series_models(
+    monitor: &str,
+) -> TableIterator<
+    'static,
+    (
+        name!(series, String),
+        name!(family, String),
+        name!(readings, i64),
+        name!(learning, bool),
+    ),
+> {
+    let m = store::monitor_by_name(monitor);
+    let Some(place) = segment().and_then(|s| Place::of(s, &m)) else {
+        return TableIterator::new(Vec::new());
+    };
+    let held = place.segment.read(place.cell);
+    let row = |series: String, model: &Model| {
+        let family = match model.family() {
+            Family::Counts => "counts".to_string(),
+            Family::Values => "values".to_string(),
+        };
+        let readings = model.readings() as i64;
+        (series, family, readings, model.is_learning())
+    };
+    let total = row(key::TOTAL.to_string(), &held.model().ground.total);
+    let born = |(n, _): &(u32, _)| held.slot(*n).born != NEVER;
+    let of_series = place.segment.slots_of(place.cell).filter(born);
+    let rows: Vec<_> = std::iter::once(total)
+        .chain(of_series.map(|(n, slot)| row(m.label(slot.key()), &held.slot(n).series)))
+        .collect();
+    drop(held);
     TableIterator::new(rows)
 }

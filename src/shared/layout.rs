@@ -4,7 +4,7 @@
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use detector::{Ground, Lifecycle, Limits, Ratio, Series, Terms};
+use detector::{Ground, Lifecycle, Limits, Ratio, Terms};
 use pgrx::pg_sys;
 
 use crate::key::MAX_KEY;
@@ -14,7 +14,7 @@ use crate::ratio::Membership;
 /// Says "this is ours"; written last by the creator.
 pub const MAGIC: u64 = 0x636c_6f75_6477_6d31;
 /// Changes with every change of this file or of a state of the detector.
-pub const LAYOUT: u32 = 16;
+pub const LAYOUT: u32 = 20;
 /// Unsealed buckets a series can hold. Lateness and a lagging worker have to fit in.
 pub const RING: usize = 32;
 /// Monitors of one database.
@@ -297,7 +297,7 @@ pub struct Cell {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct SlotModel {
-    pub series: Series,
+    pub series: detector::Model,
     pub life: Lifecycle,
     pub limits: Limits,
     pub terms: Terms,

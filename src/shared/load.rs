@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use detector::{Ground, Lifecycle, Series};
+use detector::{Ground, Lifecycle};
 use pgrx::pg_sys;
 
 use super::layout::*;
@@ -23,7 +23,7 @@ pub struct Seen {
 /// One refolded series.
 pub struct LoadedSeries {
     pub slot: u32,
-    pub series: Series,
+    pub series: detector::Model,
     pub life: Lifecycle,
     pub born: i64,
     /// Sums and rows of unsealed buckets.
@@ -122,7 +122,7 @@ impl Segment {
             }
             slot.changed.store(1, Ordering::Release);
             let s = w.slot(n);
-            s.series = Series::new();
+            s.series = detector::Model::new();
             s.life = Lifecycle::new();
             s.born = NEVER;
         }

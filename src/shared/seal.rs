@@ -87,7 +87,7 @@ impl Segment {
         let at = calendar.moment(bucket);
         let present = cell.rows[i].load(Ordering::Acquire) > 0;
         let sum = cell.sums[i].load(Ordering::Acquire);
-        let total = sum.max(0) as f64;
+        let total = calendar.measure.reading(sum);
         let m = w.model();
         let sensitivity = m.total_terms.sensitivity;
         let sealing = m.ground.seal_under(at, present, total, pace, &sensitivity);
@@ -111,10 +111,10 @@ impl Segment {
             read_bucket(
                 &mut s.series,
                 &mut s.born,
-                &model.ground.blank,
+                calendar.measure.blank(&model.ground.blank),
                 &sealing,
                 rows > 0,
-                x,
+                calendar.measure.reading(x),
                 at,
                 pace,
                 &mut Hearing {

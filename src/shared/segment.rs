@@ -7,7 +7,7 @@
 use std::cell::{Cell as StdCell, UnsafeCell};
 use std::sync::atomic::Ordering;
 
-use detector::{Lifecycle, Limits, Series, Terms};
+use detector::{Lifecycle, Limits, Terms};
 use pgrx::pg_sys;
 
 use super::layout::*;
@@ -520,7 +520,7 @@ impl Segment {
         slot.changed = 0.into();
         slot.settled = Settled::new();
         *slot.model.get_mut() = SlotModel {
-            series: Series::new(),
+            series: detector::Model::new(),
             life: Lifecycle::new(),
             limits: Limits::NONE,
             terms: Terms::BUILT_IN,

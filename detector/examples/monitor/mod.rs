@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use detector::{Ground, Moment, Pace, Series};
+use detector::{Ground, Model, Moment, Pace};
 use sample::calendar::{weekday, DAY};
 
 const PACE: Pace = Pace { minutes: 1.0 };
@@ -10,7 +10,7 @@ const PACE: Pace = Pace { minutes: 1.0 };
 /// Series by name, with what belongs to none of them.
 pub struct Monitor<'a> {
     pub ground: Ground,
-    pub series: BTreeMap<&'a str, Series>,
+    pub series: BTreeMap<&'a str, Model>,
     /// Whether each is judged beside the others.
     pub beside: bool,
 }
@@ -29,7 +29,7 @@ impl<'a> Monitor<'a> {
         &mut self,
         minute: i64,
         rows: &BTreeMap<&'a str, f64>,
-        mut show: impl FnMut(&'a str, &Series),
+        mut show: impl FnMut(&'a str, &Model),
     ) {
         let at = Moment {
             bucket: minute,
@@ -53,7 +53,7 @@ impl<'a> Monitor<'a> {
         if sealing.counted && self.beside {
             let volume = self
                 .ground
-                .carry(self.series.values().map(Series::part).sum());
+                .carry(self.series.values().map(Model::part).sum());
             for state in self.series.values_mut() {
                 state.note_volume(&volume);
             }

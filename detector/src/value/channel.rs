@@ -65,6 +65,24 @@ impl Channel {
         }
     }
 
+    /// Surprise of a mean of many residuals, decades: as [`judge`](Channel::judge) says, but as far as
+    /// all sizes so far are those of a normal law, which means of many tend to, that law's tail.
+    pub fn judge_mean(&self, residual: f64, readings: u64, apart: u32, tuning: &Tuning) -> Opinion {
+        let opinion = self.judge(residual, readings, apart, tuning);
+        let normality = self.pareto.normality();
+        let deviation = self.scale.deviation();
+        if normality <= 0.0 || deviation <= 0.0 {
+            return opinion;
+        }
+        let normal = normal_surprise(residual.abs() / deviation);
+        let more = (normal - opinion.surprise).max(0.0) * normality;
+        Opinion {
+            surprise: opinion.surprise + more,
+            ..opinion
+        }
+    }
+
+    /// Takes a residual.
     pub fn learn(
         &mut self,
         residual: f64,
@@ -81,5 +99,34 @@ impl Channel {
 
     pub fn is_sound(&self) -> bool {
         self.scale.is_sound() && self.pareto.is_sound() && self.sizes.is_sound()
+    }
+}
+
+/// Decades of the probability that a normal number lies `z` standard deviations or more from its
+/// mean, on either side; from above by at most a tenth of a decade (Abramowitz and Stegun 1964,
+/// 7.1.13: `erfc x ≤ 2/√π · exp(-x²) / (x + √(x² + 4/π))`).
+fn normal_surprise(z: f64) -> f64 {
+    use core::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_10, PI};
+    let x = z * FRAC_1_SQRT_2;
+    let factor = FRAC_2_SQRT_PI / (x + (x * x + 4.0 / PI).sqrt());
+    (x * x / LN_10 - factor.log10()).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normal_surprise;
+
+    #[test]
+    fn normal_tail() {
+        // Two-sided probabilities of a normal law: Python 3 math.erfc(z / sqrt(2)), doubles.
+        for (z, p) in [
+            (0.0, 1.0),
+            (1.0, 0.317_310_5),
+            (3.0, 2.699_796e-3),
+            (5.0, 5.733_031e-7),
+        ] {
+            let off = normal_surprise(z) + f64::log10(p);
+            assert!(off.abs() < 0.1, "{z}: {off}");
+        }
     }
 }

@@ -6,18 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::tuning::Tuning;
 
-/// Seconds of a reading at which the governor takes nothing off and adds nothing.
+/// Seconds of a reading at which the governor takes nothing off and adds nothing, and from which it
+/// adds no more.
 const USUAL: f64 = 300.0;
+const WIDEST: f64 = 3600.0;
 
-/// The alerts of the last weeks, and when the last anomaly was.
+/// The alerts of the last weeks, each fading away.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Governor {
-    /// Alerts, each fading away.
     alerts: f64,
-    /// Readings since the last anomaly; the largest number before there was one.
-    age: u32,
-    spare: u32,
 }
 
 /// What the governor says of a reading.
@@ -25,10 +23,18 @@ pub(super) struct Governor {
 pub(super) struct Ruling {
     /// Surprise less what the governor takes off, decades, at least 0.
     pub governed: f64,
-    /// Whether the reading is not normal.
+    /// What it takes off, decades.
+    pub calmed: f64,
+    /// Whether the governor lets it through: it opens an incident, or belongs to one.
     pub anomalous: bool,
-    /// Whether it is the first one that is not.
-    pub opens: bool,
+}
+
+impl Ruling {
+    pub const NONE: Ruling = Ruling {
+        governed: 0.0,
+        calmed: 0.0,
+        anomalous: false,
+    };
 }
 
 /// Readings after which an anomaly is a new one.
@@ -36,12 +42,23 @@ pub(super) fn apart(seconds: f64, tuning: &Tuning) -> u32 {
     (tuning.apart / seconds).max(1.0) as u32
 }
 
+/// Decades that a surprise of a reading so wide counts more.
+///
+/// What matters to who is alerted is how often it happens in a week, not in a thousand readings:
+/// hourly readings are twelve times fewer, so a decade of their surprises counts for more. (Readings
+/// closer than five minutes are too alike to be counted one by one; and wider than an hour there are
+/// so few that every surprise would count.)
+fn width(seconds: f64) -> f64 {
+    (seconds.min(WIDEST) / USUAL).max(1.0).log10()
+}
+
+/// Surprise from which a reading of this width is not normal, decades.
+pub(super) fn open(seconds: f64, tuning: &Tuning) -> f64 {
+    (tuning.open - width(seconds)).max(0.5)
+}
+
 impl Governor {
-    pub const NEW: Governor = Governor {
-        alerts: 0.0,
-        age: u32::MAX,
-        spare: 0,
-    };
+    pub const NEW: Governor = Governor { alerts: 0.0 };
 
     /// Alerts that are still remembered once a reading of this width has passed. The memory is
     /// shorter the wider readings are, in readings, and longer, in time: it goes with the root.
@@ -50,35 +67,23 @@ impl Governor {
         self.alerts * (1.0 - 1.0 / memory)
     }
 
-    /// Judges a surprise, decades per reading, of a reading that covers so many seconds.
-    ///
-    /// What matters to who is alerted is how often it happens in a week, not in a thousand
-    /// readings: hourly readings are twelve times fewer, so a decade of their surprises counts for
-    /// more. (Readings closer than five minutes are too alike to be counted one by one.) And each
-    /// decade of alerts that are remembered takes off: a series that alerts every day has shown
-    /// that its surprises mean less.
+    /// Rules on a surprise, decades per reading, of a reading that covers so many seconds. Each
+    /// decade of alerts that are remembered takes off: a series that alerts every day has shown that
+    /// its surprises mean less. The surprise itself stays what it is.
     pub fn rule(&self, surprise: f64, seconds: f64, tuning: &Tuning) -> Ruling {
-        let alerts = self.remembered(seconds, tuning);
-        let in_time = surprise + (seconds / USUAL).max(1.0).log10();
-        let governed = in_time - tuning.governor * (1.0 + alerts).log10();
-        let anomalous = governed >= tuning.open;
+        let calmed = tuning.governor * (1.0 + self.remembered(seconds, tuning)).log10();
         Ruling {
-            governed: governed.max(0.0),
-            anomalous,
-            opens: anomalous && self.age > apart(seconds, tuning),
+            governed: (surprise + width(seconds) - calmed).max(0.0),
+            calmed,
+            anomalous: surprise - calmed >= open(seconds, tuning),
         }
     }
 
-    pub fn learn(&mut self, ruling: Ruling, seconds: f64, tuning: &Tuning) {
+    pub fn learn(&mut self, opened: bool, seconds: f64, tuning: &Tuning) {
         self.alerts = self.remembered(seconds, tuning);
-        if ruling.opens {
+        if opened {
             self.alerts += 1.0;
         }
-        self.age = if ruling.anomalous {
-            1
-        } else {
-            self.age.saturating_add(1)
-        };
     }
 
     pub fn is_sound(&self) -> bool {

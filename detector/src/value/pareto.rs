@@ -71,6 +71,17 @@ impl Pareto {
         self.square += (size * size - self.square) * share;
     }
 
+    /// How nearly the sizes are those of a normal law: 1 where the mean is to the root mean square as
+    /// in one (`√(2/π)`), 0 where it is as in an exponential law (`√½`) or less.
+    pub fn normality(&self) -> f64 {
+        let ratio = self.mean * self.mean / self.square;
+        if ratio.is_finite() {
+            ((ratio - 0.5) / (core::f64::consts::FRAC_2_PI - 0.5)).clamp(0.0, 1.0)
+        } else {
+            0.0
+        }
+    }
+
     pub fn is_sound(&self) -> bool {
         [self.mean, self.square]
             .iter()

@@ -73,6 +73,11 @@ impl Sizes {
         let is_new = self.age > apart;
         if is_new || size > self.largest {
             if is_new || bin != self.bin {
+                if !is_new && neighbours(bin, self.bin) {
+                    // It has grown into the next bin, and would be taken for two of about this size.
+                    let before = &mut self.excursions[usize::from(self.bin)];
+                    *before = before.saturating_sub(1);
+                }
                 let count = &mut self.excursions[usize::from(bin)];
                 *count = count.saturating_add(1);
             }

@@ -1,37 +1,64 @@
-//! The state of a series of values: judge, learn.
+//! The state of a series of values: advance, judge, learn.
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::Bounds;
+use crate::incident::{Closing, Event, Incident, OPEN, QUIET, REMEMBERED};
+use crate::judgement::Channel as Speaks;
+use crate::lifecycle::Own;
 use crate::moment::{Moment, Pace};
+use crate::sensitivity::Sensitivity;
 
 use super::channel::{Channel, Opinion};
+use super::drift::{self, Drift};
 use super::governor::{self, Governor, Ruling};
 use super::hours::Hours;
-use super::judgement::{Look, ValueJudgement, LOOKS};
+use super::judgement::{weighed, Look, ValueJudgement, LOOKS};
+use super::life::{self, Life};
+use super::outlook::Outlook;
 use super::scale::rate;
 use super::tuning::Tuning;
 
 /// Readings beyond this size are read as this: their squares must be numbers.
-const LARGEST: f64 = 1e140;
+pub(super) const LARGEST: f64 = 1e140;
 /// Readings from which what is learned is clipped.
 const CLIPPED: u64 = 20;
+/// Gap, in readings, after which the short means begin anew; in days, after which all does.
+const FORGOTTEN_SHORT: i64 = 5;
+const FORGOTTEN_MINUTES: f64 = 144_000.0;
+const FORGOTTEN_BUCKETS: i64 = 10_080;
 
 /// The state of one series of values: fixed size, plain data, deterministic.
 ///
-/// [`judge`](Values::judge) says what a reading would mean and changes nothing,
-/// [`learn`](Values::learn) takes it, [`step`](Values::step) does both. NaN and infinity are no
-/// readings: nothing changes. Readings may be of any sign and scale; a series scaled by a power of
-/// two is judged the same, bit by bit.
+/// A bucket is read in three steps, as of a [`Series`](crate::Series):
+/// [`advance`](Values::advance) moves the clock, [`judge`](Values::judge) says what a reading would
+/// mean and changes nothing, [`learn`](Values::learn) takes it; [`step`](Values::step) does all
+/// three. NaN and infinity are no readings: nothing changes. Readings may be of any sign and scale;
+/// a series scaled by a power of two is judged the same, bit by bit. A bucket that is left out is
+/// one without a reading.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Values {
+    /// The latest incidents: incident `k` (from 0) is at `k % 4`.
+    pub recent: [Incident; REMEMBERED],
     readings: u64,
+    last_bucket: i64,
+    /// The bucket last advanced to: its number, seconds, place in the calendar.
+    now: i64,
+    seconds: f64,
+    minute: u16,
+    weekend: u8,
+    spare: u8,
+    /// Incidents opened so far.
+    pub incidents: u32,
     /// Mean over the last 80 readings.
     level: f64,
     /// Mean over 40 minutes of the readings, and of their distances from their hours.
     short: f64,
     short_off_hour: f64,
+    drift: Drift,
     governor: Governor,
+    life: Life,
     hours: Hours,
     channels: [Channel; LOOKS],
 }
@@ -43,12 +70,13 @@ impl Default for Values {
 }
 
 /// What one reading looks like from the state before it.
-struct View {
+pub(super) struct View {
     residuals: [f64; LOOKS],
     opinions: [Opinion; LOOKS],
     usual: f64,
     short: f64,
     short_off_hour: f64,
+    expected: f64,
     apart: u32,
     ruling: Ruling,
     judgement: ValueJudgement,
@@ -58,11 +86,21 @@ impl Values {
     /// A series that has read nothing.
     pub const fn new() -> Values {
         Values {
+            recent: [Incident::NONE; REMEMBERED],
             readings: 0,
+            last_bucket: i64::MIN,
+            now: i64::MIN,
+            seconds: 60.0,
+            minute: 0,
+            weekend: 0,
+            spare: 0,
+            incidents: 0,
             level: 0.0,
             short: 0.0,
             short_off_hour: 0.0,
+            drift: Drift::NEW,
             governor: Governor::NEW,
+            life: Life::NEW,
             hours: Hours::NEW,
             channels: [Channel::NEW; LOOKS],
         }
@@ -73,7 +111,23 @@ impl Values {
         self.readings
     }
 
-    /// Judges and learns one reading. What is no reading changes nothing.
+    /// The last bucket learned; `i64::MIN` before the first.
+    pub fn last_bucket(&self) -> i64 {
+        self.last_bucket
+    }
+
+    /// The latest incident, open or not.
+    pub fn last_incident(&self) -> Option<&Incident> {
+        let last = self.incidents.checked_sub(1)?;
+        self.recent.get(last as usize % REMEMBERED)
+    }
+
+    /// The incident that goes on, if one does.
+    pub fn open_incident(&self) -> Option<&Incident> {
+        self.last_incident().filter(|incident| incident.is_open())
+    }
+
+    /// Advances, judges and learns one reading. What is no reading changes nothing.
     pub fn step(&mut self, x: f64, at: Moment, pace: Pace) -> ValueJudgement {
         self.step_by(x, at, pace, &Tuning::SHIPPED)
     }
@@ -82,32 +136,154 @@ impl Values {
     /// has to be read with the same constants all its life.
     pub fn step_by(&mut self, x: f64, at: Moment, pace: Pace, tuning: &Tuning) -> ValueJudgement {
         if !x.is_finite() {
-            return self.learning(None, at, tuning);
+            return self.learning(None, tuning);
         }
+        self.advance(at, pace);
         let x = x.clamp(-LARGEST, LARGEST);
         self.start(x);
-        let view = self.view(x, at, pace, tuning);
-        self.learn_view(x, &view, at, pace, tuning);
+        let view = self.view(x, tuning);
+        self.learn_view(x, &view, tuning);
         view.judgement
     }
 
-    /// Judges a reading. Changes nothing. What is no reading is judged as by a series that is still
-    /// learning.
-    pub fn judge(&self, x: f64, at: Moment, pace: Pace) -> ValueJudgement {
+    /// Moves the clock to a bucket. To be called once before that bucket is judged or learned.
+    /// After a gap the short means begin anew, after one of 100 days (and a week of minutes at
+    /// least) the series does: what was learned before says nothing of today.
+    pub fn advance(&mut self, at: Moment, pace: Pace) {
+        let width = pace.width();
+        let gap = at.bucket.saturating_sub(self.last_bucket);
+        if self.readings > 0 && gap > FORGOTTEN_SHORT {
+            if gap > FORGOTTEN_BUCKETS && gap as f64 * width > FORGOTTEN_MINUTES {
+                self.start_anew(at.bucket);
+            } else {
+                self.short = self.level;
+                self.short_off_hour = 0.0;
+                self.drift = Drift::NEW;
+            }
+        }
+        self.now = at.bucket;
+        self.seconds = 60.0 * width;
+        self.minute = at.minute;
+        self.weekend = u8::from(at.weekend);
+    }
+
+    /// Forgets all but its incidents.
+    fn start_anew(&mut self, bucket: i64) {
+        if let Some(incident) = self.latest() {
+            if incident.is_open() {
+                incident.close(Closing::Resolved, bucket);
+            }
+        }
+        *self = Values {
+            recent: self.recent,
+            incidents: self.incidents,
+            ..Values::new()
+        };
+    }
+
+    /// Takes over the incidents of a series that this one goes on from, none of them open.
+    pub(crate) fn inherit(&mut self, recent: [Incident; REMEMBERED], incidents: u32) {
+        self.recent = recent;
+        self.incidents = incidents;
+        self.life = Life::NEW;
+        self.governor = Governor::NEW;
+    }
+
+    fn latest(&mut self) -> Option<&mut Incident> {
+        let last = self.incidents.checked_sub(1)?;
+        self.recent.get_mut(last as usize % REMEMBERED)
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            bucket: self.now,
+            minute: self.minute,
+            weekend: self.weekend != 0,
+        }
+    }
+
+    /// Judges a reading of the bucket that was last advanced to. Changes nothing. What is no reading
+    /// is judged as by a series that is still learning.
+    pub fn judge(&self, x: f64) -> ValueJudgement {
         let tuning = &Tuning::SHIPPED;
         if !x.is_finite() {
-            return self.learning(None, at, tuning);
+            return self.learning(None, tuning);
         }
         let x = x.clamp(-LARGEST, LARGEST);
         if self.readings == 0 {
-            return self.learning(Some(x), at, tuning);
+            return self.learning(Some(x), tuning);
         }
-        self.view(x, at, pace, tuning).judgement
+        self.view(x, tuning).judgement
     }
 
-    /// Takes a reading. What is no reading changes nothing.
-    pub fn learn(&mut self, x: f64, at: Moment, pace: Pace) {
-        self.step(x, at, pace);
+    /// Takes a reading of the bucket last advanced to: opens, carries on and ends incidents, then
+    /// learns. What is no reading changes nothing.
+    pub fn learn(&mut self, x: f64) {
+        if !x.is_finite() {
+            return;
+        }
+        let tuning = &Tuning::SHIPPED;
+        let x = x.clamp(-LARGEST, LARGEST);
+        self.start(x);
+        let view = self.view(x, tuning);
+        self.learn_view(x, &view, tuning);
+    }
+
+    /// The values around what is expected that are normal by themselves in the bucket that was last
+    /// advanced to; see [`bounds_for`](Values::bounds_for).
+    pub fn bounds(&self) -> Bounds {
+        self.outlook(&Tuning::SHIPPED).bounds(self.life.direction())
+    }
+
+    /// The bounds that a reading is held against: it lies outside exactly where its own surprise
+    /// ([`ValueJudgement::itself`]) is that of a warning, or not quiet while an incident is open on
+    /// its side. `lower <= expected <= upper`.
+    ///
+    /// Sizes that were seen often are normal, where smaller ones that were never seen are not. So
+    /// bounds reach from what is expected to the first reading that is not normal; where the reading
+    /// in hand is normal all the same, they reach to it.
+    pub fn bounds_for(&self, x: f64) -> Bounds {
+        self.outlook(&Tuning::SHIPPED)
+            .bounds_for(x.clamp(-LARGEST, LARGEST), self.life.direction())
+    }
+
+    /// The values around what is expected that surprise by less than this (in the decades of a
+    /// [`Judgement`](crate::Judgement)), whether or not an incident is open.
+    pub fn bounds_below(&self, surprise: f64) -> Bounds {
+        self.outlook(&Tuning::SHIPPED).bounds_below(surprise)
+    }
+
+    /// The bounds under a sensitivity; those that a reading is held against, where there is one.
+    pub fn bounds_under(&self, x: Option<f64>, sensitivity: &Sensitivity) -> Bounds {
+        let outlook = Outlook {
+            warning: sensitivity.warning,
+            held_from: sensitivity.held_from(),
+            ..self.outlook(&Tuning::SHIPPED)
+        };
+        let held = self.life.direction();
+        let bounds = match x {
+            Some(x) => outlook.bounds_for(x.clamp(-LARGEST, LARGEST), held),
+            None => outlook.bounds(held),
+        };
+        sensitivity.widen_value(bounds, outlook.expected)
+    }
+
+    /// What its own incident says of the reading last learned, of a bucket.
+    pub fn own(&self, bucket: i64) -> Own {
+        let open = (self.life.direction(), self.life.is_calm());
+        Own::after(open, self.last_incident(), bucket)
+    }
+
+    /// Whether too little was learned for a verdict.
+    pub fn is_learning(&self) -> bool {
+        (self.readings as f64) < Tuning::SHIPPED.warm
+    }
+
+    /// Silence that nothing is learned of: buckets without data up to `last`. The incident that is open counts them.
+    pub fn stay_silent(&mut self, buckets: u32, last: i64) {
+        if let Some(incident) = self.latest().filter(|incident| incident.is_open()) {
+            incident.stay_silent(buckets, last);
+        }
     }
 
     /// An hour that was read elsewhere: the mean of a reading, over so many days.
@@ -134,19 +310,29 @@ impl Values {
         }
     }
 
-    fn learning(&self, first: Option<f64>, at: Moment, tuning: &Tuning) -> ValueJudgement {
-        let known = (self.readings > 0).then(|| self.expected(self.hours.usual(at, tuning)));
+    fn learning(&self, first: Option<f64>, tuning: &Tuning) -> ValueJudgement {
+        let usual = self.hours.usual(self.moment(), tuning);
+        let known = (self.readings > 0).then(|| self.expected(usual));
+        let expected = known.or(first).unwrap_or(0.0);
         ValueJudgement {
             surprise: 0.0,
+            itself: 0.0,
             governed: 0.0,
+            calmed: 0.0,
+            may_open: true,
             direction: 0,
+            side: 0,
+            held: 0,
             look: Look::Level,
-            expected: known.or(first).unwrap_or(0.0),
+            channel: Speaks::None,
+            expected,
             learning: true,
             opens: false,
-            anomalous: false,
-            margin: -tuning.open,
+            open: governor::open(self.seconds, tuning),
             looks: [0.0; LOOKS],
+            span: 1,
+            span_observed: first.unwrap_or(expected),
+            span_expected: expected,
         }
     }
 
@@ -159,14 +345,42 @@ impl Values {
             return self.level;
         }
         let (level, hour) = ((level / largest).powi(2), (hour / largest).powi(2));
-        self.level + (usual - self.level) * (level / (level + hour))
+        let expected = self.level + (usual - self.level) * (level / (level + hour));
+        expected.clamp(self.level.min(usual), self.level.max(usual))
     }
 
-    fn view(&self, x: f64, at: Moment, pace: Pace, tuning: &Tuning) -> View {
-        let seconds = 60.0 * pace.width();
+    /// Readings that a short mean holds.
+    fn held(&self, tuning: &Tuning) -> f64 {
+        (tuning.short / self.seconds)
+            .min(tuning.short_most)
+            .max(1.0)
+    }
+
+    fn outlook<'a>(&'a self, tuning: &'a Tuning) -> Outlook<'a> {
+        let usual = self.hours.usual(self.moment(), tuning);
+        Outlook {
+            level: self.level,
+            usual,
+            expected: self.expected(usual),
+            channels: [
+                &self.channels[Look::Level as usize],
+                &self.channels[Look::Hour as usize],
+            ],
+            readings: self.readings,
+            apart: governor::apart(self.seconds, tuning),
+            handicap: tuning.handicap * self.held(tuning).log10(),
+            open: governor::open(self.seconds, tuning),
+            warning: OPEN,
+            held_from: QUIET,
+            tuning,
+        }
+    }
+
+    fn view(&self, x: f64, tuning: &Tuning) -> View {
         let n = self.readings;
-        let held = (tuning.short / seconds).min(tuning.short_most).max(1.0);
-        let usual = self.hours.usual(at, tuning);
+        let held = self.held(tuning);
+        let outlook = self.outlook(tuning);
+        let (usual, expected, apart) = (outlook.usual, outlook.expected, outlook.apart);
         let gain = rate(held, n);
         let short = self.short + (x - self.short) * gain;
         let short_off_hour = self.short_off_hour + (x - usual - self.short_off_hour) * gain;
@@ -175,61 +389,94 @@ impl Values {
             x - usual,
             short - self.level,
             short_off_hour,
+            self.drift.with(x - expected),
         ];
-        let apart = governor::apart(seconds, tuning);
-        let learning = (n as f64) < tuning.warm;
-        let mut opinions = [Opinion::NONE; LOOKS];
-        if !learning {
-            for ((opinion, channel), residual) in
-                opinions.iter_mut().zip(&self.channels).zip(residuals)
-            {
-                *opinion = channel.judge(residual, n, apart, tuning);
-            }
-        }
-        let looks = opinions.map(|opinion| opinion.surprise);
-        let surprise = combine(&looks, held, tuning);
-        let ruling = if learning {
-            Ruling {
-                governed: 0.0,
-                anomalous: false,
-                opens: false,
-            }
-        } else {
-            self.governor.rule(surprise, seconds, tuning)
-        };
-        let look = loudest(&looks);
-        let judgement = if learning {
-            self.learning(Some(x), at, tuning)
-        } else {
-            ValueJudgement {
-                surprise,
-                governed: ruling.governed,
-                direction: sign(residuals[look as usize]),
-                look,
-                expected: self.expected(usual),
-                learning,
-                opens: ruling.opens,
-                anomalous: ruling.anomalous,
-                margin: ruling.governed - tuning.open,
-                looks,
-            }
-        };
-        View {
+        let mut view = View {
             residuals,
-            opinions,
+            opinions: [Opinion::NONE; LOOKS],
             usual,
             short,
             short_off_hour,
+            expected,
             apart,
-            ruling,
-            judgement,
+            ruling: Ruling::NONE,
+            judgement: self.learning(Some(x), tuning),
+        };
+        if (n as f64) < tuning.warm {
+            return view;
         }
+        for (look, opinion) in Look::ALL.into_iter().zip(&mut view.opinions) {
+            let (channel, residual) = (&self.channels[look as usize], residuals[look as usize]);
+            *opinion = if look == Look::Drift {
+                channel.judge_mean(residual, n, apart, tuning)
+            } else {
+                channel.judge(residual, n, apart, tuning)
+            };
+        }
+        let looks = view.opinions.map(|opinion| opinion.surprise);
+        let itself = outlook.itself(x);
+        let sustained = sustained(&looks, tuning);
+        let drift = if self.drift.is_steady_with(x - expected) {
+            (looks[Look::Drift as usize] - tuning.drift).max(0.0)
+        } else {
+            0.0
+        };
+        let surprise = itself.max(sustained).max(drift);
+        let louder = if looks[Look::ShortHour as usize] > looks[Look::ShortLevel as usize] {
+            Look::ShortHour
+        } else {
+            Look::ShortLevel
+        };
+        let side = sign(x - expected);
+        let j = &mut view.judgement;
+        (j.learning, j.surprise, j.itself, j.looks) = (false, surprise, itself, looks);
+        (j.side, j.held) = (side, self.life.direction());
+        if itself >= surprise || itself >= j.open {
+            // A reading that is not normal speaks for itself.
+            j.channel = Speaks::Value;
+            j.direction = side;
+            j.look = if looks[Look::Hour as usize] > looks[Look::Level as usize] {
+                Look::Hour
+            } else {
+                Look::Level
+            };
+        } else if sustained >= surprise {
+            j.channel = Speaks::Short;
+            j.look = louder;
+            j.span = held.round() as u32;
+            j.span_observed = short;
+            j.span_expected = short - residuals[louder as usize];
+        } else {
+            j.channel = Speaks::Drift;
+            j.look = Look::Drift;
+            j.span = drift::LENGTH as u32;
+            j.span_expected = self.drift.expected_with(expected);
+            j.span_observed = j.span_expected + residuals[Look::Drift as usize];
+        }
+        if j.channel != Speaks::Value {
+            j.direction = sign(residuals[j.look as usize]);
+        }
+        view.ruling = self.governor.rule(surprise, self.seconds, tuning);
+        (j.governed, j.calmed) = (view.ruling.governed, view.ruling.calmed);
+        j.may_open = !self.life.is_accepted(j.direction);
+        j.opens = view.ruling.anomalous && self.life.may_open(j.direction);
+        view
     }
 
-    fn learn_view(&mut self, x: f64, view: &View, at: Moment, pace: Pace, tuning: &Tuning) {
+    fn learn_view(&mut self, x: f64, view: &View, tuning: &Tuning) {
         let n = self.readings;
+        let event = self.life.observe(
+            view.ruling,
+            view.judgement.direction,
+            life::quiet_after(view.apart),
+            self.seconds,
+        );
+        let j = &view.judgement;
+        let quiet = j.side != self.life.direction() || weighed(j.itself, j.open) < QUIET;
+        self.life.note(event, j.channel == Speaks::Value, quiet);
+        self.record(event, x, view, tuning);
         self.governor
-            .learn(view.ruling, 60.0 * pace.width(), tuning);
+            .learn(event == Event::Opens, self.seconds, tuning);
         for ((channel, residual), opinion) in self
             .channels
             .iter_mut()
@@ -240,10 +487,40 @@ impl Values {
         }
         self.level += self.clipped(x - self.level, Look::Level, tuning) * rate(tuning.level, n);
         let at_hour = view.usual + self.clipped(x - view.usual, Look::Hour, tuning);
-        self.hours.learn(at_hour, at, n, tuning);
+        self.hours.learn(at_hour, self.moment(), n, tuning);
         self.short = view.short;
         self.short_off_hour = view.short_off_hour;
+        self.drift.learn(x - view.expected, view.expected);
+        if event == Event::Closes(Closing::Accepted) {
+            // What the short mean shows is the new level; the hours follow within days.
+            self.level = view.short;
+            self.drift = Drift::NEW;
+        }
         self.readings = n.saturating_add(1);
+        self.last_bucket = self.now;
+    }
+
+    /// Keeps the figures of incidents.
+    fn record(&mut self, event: Event, x: f64, view: &View, tuning: &Tuning) {
+        let bucket = self.now;
+        if event == Event::Opens {
+            // The bounds of before: no incident was open.
+            let bounds = self.outlook(tuning).bounds_for(x, 0);
+            let incident = Incident::opened_by(&view.judgement.in_decades(), x, bounds, bucket);
+            self.recent[self.incidents as usize % REMEMBERED] = incident;
+            self.incidents = self.incidents.saturating_add(1);
+            return;
+        }
+        let Some(incident) = self.latest() else {
+            return;
+        };
+        if !incident.is_open() {
+            return;
+        }
+        incident.goes_on(&view.judgement.in_decades(), x, bucket);
+        if let Event::Closes(closing) = event {
+            incident.close(closing, bucket);
+        }
     }
 
     /// A residual as a level learns it: an incident moves it, but not by any amount.
@@ -261,31 +538,24 @@ impl Values {
         [self.level, self.short, self.short_off_hour]
             .iter()
             .all(|v| v.is_finite())
+            && self.seconds.is_finite()
+            && self.seconds > 0.0
+            && self.recent.iter().all(Incident::is_finite)
+            && self.drift.is_sound()
             && self.governor.is_sound()
             && self.hours.is_sound()
             && self.channels.iter().all(Channel::is_sound)
     }
 }
 
-/// The surprise of a reading from those of its looks. The two at the reading itself speak by their
-/// mean, less a handicap; of the two at the short mean, the louder one speaks for three quarters.
-fn combine(looks: &[f64; LOOKS], held: f64, tuning: &Tuning) -> f64 {
-    let [level, hour, short_level, short_hour] = *looks;
-    let itself = 0.5 * (level + hour) - tuning.handicap * held.log10();
-    let louder = short_level.max(short_hour);
-    let quieter = short_level.min(short_hour);
-    let sustained = louder + tuning.quieter * (quieter - louder);
-    itself.max(sustained).max(0.0)
-}
-
-fn loudest(looks: &[f64; LOOKS]) -> Look {
-    Look::ALL.into_iter().fold(Look::Level, |best, look| {
-        if looks[look as usize] > looks[best as usize] {
-            look
-        } else {
-            best
-        }
-    })
+/// Of the looks at the short mean, the louder one speaks for three quarters.
+fn sustained(looks: &[f64; LOOKS], tuning: &Tuning) -> f64 {
+    let (level, hour) = (
+        looks[Look::ShortLevel as usize],
+        looks[Look::ShortHour as usize],
+    );
+    let louder = level.max(hour);
+    (louder + tuning.quieter * (level.min(hour) - louder)).max(0.0)
 }
 
 fn sign(residual: f64) -> i8 {

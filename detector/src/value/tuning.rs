@@ -38,6 +38,8 @@ pub struct Tuning {
     pub handicap: f64,
     /// Share of the quieter of both short means.
     pub quieter: f64,
+    /// What the drift gives away, decades: it is there for what the others cannot see.
+    pub drift: f64,
     /// Time without an anomaly after which one is a new one, seconds.
     pub apart: f64,
     /// Decades the governor takes off per decade of alerts it remembers.
@@ -64,6 +66,7 @@ impl Tuning {
         memorable: 1.5,
         handicap: 0.5,
         quieter: 0.25,
+        drift: 2.2,
         apart: 18_000.0,
         governor: 1.5,
         governor_memory: 4000.0,
