@@ -22,7 +22,7 @@ pub const MOST_AMOUNT: f64 = 1e12;
 pub const ENDLESS: f64 = 1e300;
 
 /// What a series of amounts begins with: nothing is known of it.
-static NEW: detector::Model = detector::Model::new();
+static NEW: detector::Model = detector::Model::undeclared();
 
 impl Measure {
     /// A sum as a reading.

@@ -16,7 +16,7 @@ const UNKNOWN: f64 = 300.0;
 /// that open an incident have one, and it is what the governor left of it. For KPI files, whose scorer does its own
 /// joining, every reading has the surprise that a user sees as its score.
 pub fn scores(rows: &[Row], layout: Layout, tuning: &Tuning) -> (Vec<f64>, Family) {
-    let mut series = Model::new();
+    let mut series = Model::undeclared();
     let mut width = Width::new();
     let scores = rows
         .iter()

@@ -29,6 +29,8 @@ const FARTHEST: f64 = 1.0;
 /// Readings that the first choice waits for, once the series judges, and that a later one holds.
 const FIRST: u32 = 200;
 const HELD: u32 = 1000;
+/// Readings for which numbers that nobody declared to be counts are read as values, whole or not.
+const UNDECLARED: u32 = HELD;
 /// Readings before any family judges: until then, choosing again costs nothing.
 const EARLY: u32 = 30;
 /// Readings that the new family is told of at a hand-over: a day of them, but no fewer and no more
@@ -97,7 +99,9 @@ struct Chooser {
     /// Readings since the latest strange one.
     since: u32,
     /// Whether a reading below zero was met.
-    signed: u32,
+    signed: u16,
+    /// Whether nobody said that the readings are counts.
+    undeclared: u16,
 }
 
 impl Chooser {
@@ -111,12 +115,13 @@ impl Chooser {
         stretches: 0.0,
         since: APART,
         signed: 0,
+        undeclared: 0,
     };
 
     fn learn(&mut self, x: f64) {
         let rate = (1.0 / HORIZON).max(1.0 / (self.readings as f64 + 1.0));
         let odd = if is_count(x) { 0.0 } else { 1.0 };
-        self.signed |= u32::from(x < 0.0);
+        self.signed |= u16::from(x < 0.0);
         self.odd += (odd - self.odd) * rate;
         let off = x.abs().ln_1p() - self.typical;
         self.typical += rate
@@ -172,6 +177,9 @@ impl Chooser {
     }
 
     fn choose(&self, now: Family) -> Family {
+        if self.undeclared != 0 && self.readings < UNDECLARED {
+            return Family::Values;
+        }
         if self.readings > EARLY && self.held < HELD {
             return now;
         }
@@ -248,11 +256,23 @@ impl Default for Model {
 }
 
 impl Model {
-    /// A series that has read nothing.
+    /// A series that has read nothing, declared to be one of counts: of rows, or of whole numbers that are added up. It
+    /// chooses otherwise where its readings do not bear it out.
     pub const fn new() -> Model {
         Model {
             chooser: Chooser::NEW,
             state: State::Counts(Series::new()),
+        }
+    }
+
+    /// A series that has read nothing, of numbers of which nothing is said: one of values until enough of them have shown
+    /// to be counts.
+    pub const fn undeclared() -> Model {
+        let mut chooser = Chooser::NEW;
+        chooser.undeclared = 1;
+        Model {
+            chooser,
+            state: State::Values(Values::new()),
         }
     }
 

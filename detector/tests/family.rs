@@ -332,3 +332,21 @@ proptest! {
         prop_assert_eq!(whole.encode(), cut.encode());
     }
 }
+
+/// Whole numbers are read as values until they have shown that they are counts, where nobody says so.
+#[test]
+fn undeclared_numbers_are_values_first() {
+    let mut random = Random::new(11);
+    let (mut said, mut unsaid) = (Model::new(), Model::undeclared());
+    for bucket in 0..3000 {
+        let x = random.poisson(6.0);
+        step(&mut said, x, bucket);
+        step(&mut unsaid, x, bucket);
+        assert_eq!(said.family(), Family::Counts, "{bucket}");
+        assert!(
+            bucket >= 999 || unsaid.family() == Family::Values,
+            "{bucket}"
+        );
+    }
+    assert_eq!(unsaid.family(), Family::Counts);
+}
