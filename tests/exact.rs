@@ -437,6 +437,51 @@ fn what_is_recorded_is_what_was_inserted() {
     refolded(&mut m, "sums");
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn kept(name: &str) -> Vec<u8> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../detector/tests/states/v3");
+    std::fs::read(format!("{directory}/{name}")).expect("a stored state")
+}
+
+/// As postcard writes it.
+fn signed(number: i64) -> Vec<u8> {
+    let mut rest = ((number << 1) ^ (number >> 63)) as u64;
+    let mut bytes = Vec::new();
+    while rest >= 128 {
+        bytes.push(rest as u8 | 128);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes
+}
+
+/// A state of version 3, of which this bucket was the last one.
+fn of_version_before(name: &str, bucket: i64) -> Vec<u8> {
+    let last = signed(3 * 1440 - 1);
+    let (old, mut new, mut at) = (kept(name), Vec::new(), 0);
+    while at < old.len() {
+        if old[at..].starts_with(&last) {
+            new.extend_from_slice(&signed(bucket));
+            at += last.len();
+        } else {
+            new.push(old[at]);
+            at += 1;
+        }
+    }
+    let found = (new.len() - old.len()) / (signed(bucket).len() - last.len());
+    // The last bucket and the present one, of each series in it; the last one sealed.
+    assert_eq!(found, if name == "ground" { 5 } else { 2 });
+    new
+}
+
+/// The encoding around a state.
+fn with_lifecycle(state: &[u8]) -> Vec<u8> {
+    [&(state.len() as u32).to_le_bytes(), state, &kept("heard")].concat()
+}
+
 /// Stored states of the layout before this one are gone on from.
 #[test]
 fn states_of_the_version_before_are_read() {
@@ -444,24 +489,21 @@ fn states_of_the_version_before_are_read() {
     let mut m = Monitored::create(&cluster, "layouts");
     m.run(&calm_sql(EPOCH, 0, 2 * 1440));
     m.assert_models();
-    // Version 2: the monitor's part stood alone, and a watch over limits where the lifecycle is now.
-    let heard = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../detector/tests/states/v2/heard"
+    let stored = m.rows(
+        "SELECT ctid, encode(series, 'hex'), encode(substring(state, 1, 8), 'hex'), \
+                (extract(epoch FROM time - '2000-01-01 00:00+00') / 60)::bigint FROM snapshots",
     );
-    let heard: String = std::fs::read(heard)
-        .expect("a stored state")
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    m.run(&format!(
-        "WITH old AS (SELECT s.ctid, octet_length(series) = 0 AS whole, state, n, get_byte(state, n) + 256 * get_byte(state, n + 1) AS len \
-                        FROM snapshots s, LATERAL (SELECT CASE WHEN octet_length(series) = 0 THEN 0 ELSE 8 END AS n) x) \
-         UPDATE snapshots s SET state = CASE WHEN whole THEN ''::bytea ELSE substring(old.state, 1, n + 4) END \
-                || '\\x02'::bytea || substring(old.state, n + 6, len - 1) \
-                || CASE WHEN whole THEN ''::bytea ELSE '\\x{heard}'::bytea END \
-           FROM old WHERE old.ctid = s.ctid"
-    ));
+    assert!(stored.len() >= 5, "{stored:?}");
+    for row in stored {
+        let (whole, bucket) = (row[1].is_empty(), row[3].parse().expect("a bucket"));
+        let name = if whole { "ground" } else { "series" };
+        let first = if whole { "" } else { row[2].as_str() };
+        m.run(&format!(
+            "UPDATE snapshots SET state = '\\x{first}{}' WHERE ctid = '{}'",
+            hex(&with_lifecycle(&of_version_before(name, bucket))),
+            row[0]
+        ));
+    }
     // The rows behind them are gone, so that what is known of them is known from the state.
     m.run(
         "ALTER TABLE transactions DISABLE TRIGGER USER; \

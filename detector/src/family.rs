@@ -42,7 +42,7 @@ pub enum Family {
 /// What a series knows of its kind of numbers.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Chooser {
+pub(crate) struct Chooser {
     readings: u64,
     /// Readings since the family was chosen.
     held: u64,

@@ -18,7 +18,7 @@ use crate::series::Series;
 use crate::value::Values;
 
 /// The version written.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 /// The version before: read, not written.
 pub const PREVIOUS: u8 = VERSION - 1;
 
@@ -199,14 +199,7 @@ macro_rules! states {
 }
 
 states! {
-    Series: is_finite,
     Values: is_sound,
-    Model: is_sound,
     Ratio: is_finite,
-}
-
-impl State for Ground {
-    fn is_sound(&self) -> bool {
-        self.total.is_finite() && self.blank.is_finite() && self.volume.is_finite()
-    }
+    Lifecycle: is_finite,
 }
