@@ -439,57 +439,72 @@ fn what_is_recorded_is_what_was_inserted() {
     refolded(&mut m, "sums");
 }
 
-/// Stored states of the layout before this one are gone on from.
-/// A stored state as the version before wrote it: with a series of counts where now a model is.
-fn version_before(key: &[u8], stored: &[u8]) -> Vec<u8> {
-    let counted = |model: &Model| {
-        let counts = model.counts().expect("a series of counts").encode();
-        counts[1..].to_vec()
-    };
-    let n = if key.is_empty() { 0 } else { 8 };
-    let length = u32::from_le_bytes(stored[n..n + 4].try_into().unwrap()) as usize;
-    let (state, heard) = stored[n + 4..].split_at(length);
-    let mut old = vec![PREVIOUS];
-    if key.is_empty() {
-        let ground = Ground::decode(state).expect("a ground");
-        let rest = 1 + [ground.total, ground.blank]
-            .map(|m| m.encode().len() - 1)
-            .iter()
-            .sum::<usize>();
-        old.extend(counted(&ground.total));
-        old.extend(counted(&ground.blank));
-        old.extend(&state[rest..]);
-    } else {
-        old.extend(counted(&Model::decode(state).expect("a model")));
-    }
-    let mut all = stored[..n].to_vec();
-    all.extend((old.len() as u32).to_le_bytes());
-    all.extend(old);
-    all.push(PREVIOUS);
-    all.extend(&heard[1..]);
-    all
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+fn kept(name: &str) -> Vec<u8> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../detector/tests/states/v3");
+    std::fs::read(format!("{directory}/{name}")).expect("a stored state")
+}
+
+/// As postcard writes it.
+fn signed(number: i64) -> Vec<u8> {
+    let mut rest = ((number << 1) ^ (number >> 63)) as u64;
+    let mut bytes = Vec::new();
+    while rest >= 128 {
+        bytes.push(rest as u8 | 128);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+    bytes
+}
+
+/// A state of version 3, of which this bucket was the last one.
+fn of_version_before(name: &str, bucket: i64) -> Vec<u8> {
+    let last = signed(3 * 1440 - 1);
+    let (old, mut new, mut at) = (kept(name), Vec::new(), 0);
+    while at < old.len() {
+        if old[at..].starts_with(&last) {
+            new.extend_from_slice(&signed(bucket));
+            at += last.len();
+        } else {
+            new.push(old[at]);
+            at += 1;
+        }
+    }
+    let found = (new.len() - old.len()) / (signed(bucket).len() - last.len());
+    // The last bucket and the present one, of each series in it; the last one sealed.
+    assert_eq!(found, if name == "ground" { 5 } else { 2 });
+    new
+}
+
+/// The encoding around a state.
+fn with_lifecycle(state: &[u8]) -> Vec<u8> {
+    [&(state.len() as u32).to_le_bytes(), state, &kept("heard")].concat()
+}
+
+/// Stored states of the layout before this one are gone on from.
 #[test]
 fn states_of_the_version_before_are_read() {
     let cluster = Cluster::shared();
     let mut m = Monitored::create(&cluster, "layouts");
     m.run(&calm_sql(EPOCH, 0, 2 * 1440));
     m.assert_models();
-    // Version 3 knew counts only.
-    for row in m
-        .client
-        .query("SELECT ctid::text, series, state FROM snapshots", &[])
-        .expect("snapshots")
-    {
-        let (place, key, state): (String, Vec<u8>, Vec<u8>) = (row.get(0), row.get(1), row.get(2));
-        let old = version_before(&key, &state);
-        m.client
-            .execute(
-                "UPDATE snapshots SET state = $1 WHERE ctid = $2::text::tid",
-                &[&old, &place],
-            )
-            .expect("a stored state");
+    let stored = m.rows(
+        "SELECT ctid, encode(series, 'hex'), encode(substring(state, 1, 8), 'hex'), \
+                (extract(epoch FROM time - '2000-01-01 00:00+00') / 60)::bigint FROM snapshots",
+    );
+    assert!(stored.len() >= 5, "{stored:?}");
+    for row in stored {
+        let (whole, bucket) = (row[1].is_empty(), row[3].parse().expect("a bucket"));
+        let name = if whole { "ground" } else { "series" };
+        let first = if whole { "" } else { row[2].as_str() };
+        m.run(&format!(
+            "UPDATE snapshots SET state = '\\x{first}{}' WHERE ctid = '{}'",
+            hex(&with_lifecycle(&of_version_before(name, bucket))),
+            row[0]
+        ));
     }
     // The rows behind them are gone, so that what is known of them is known from the state.
     m.run(

@@ -34,18 +34,18 @@ impl Bounds {
     /// Under a sensitivity.
     pub(crate) fn under(mut o: Outlook, sensitivity: &Sensitivity) -> Bounds {
         (o.open, o.held_from) = (sensitivity.warning, sensitivity.held_from());
-        sensitivity.widen(Bounds::of(&o), o.fast)
+        sensitivity.widen(Bounds::of(&o), o.mean())
     }
 
     pub(crate) fn of(o: &Outlook) -> Bounds {
         match Bounds::normal(o) {
             Some(b) => Bounds {
-                lower: b.lower.min(o.fast),
-                upper: b.upper.max(o.fast),
+                lower: b.lower.min(o.mean()),
+                upper: b.upper.max(o.mean()),
             },
             None => Bounds {
-                lower: o.fast,
-                upper: o.fast,
+                lower: o.mean(),
+                upper: o.mean(),
             },
         }
     }
@@ -113,7 +113,7 @@ fn estimate(o: &Outlook) -> (f64, f64) {
     let twice = 2.0 * LN_10 * o.open;
     // Leading terms of the normal law's tail.
     let z = (twice - twice.ln() - TAU.ln()).max(0.25).sqrt();
-    let windows = [Some(o.point), o.pair, o.five, o.twenty];
+    let windows = [Some(o.point), o.pair, o.five, o.ten, o.twenty];
     let (mut low, mut high) = (0.0_f64, LARGEST);
     for w in windows.into_iter().flatten() {
         let deviation = (w.mean * (1.0 + w.dispersion * w.mean)).sqrt();
@@ -138,7 +138,7 @@ fn side(o: &Outlook, x: f64) -> Ordering {
 
 /// A normal count, if there is one: from the level towards the side that calms.
 fn some_normal(o: &Outlook) -> Option<f64> {
-    let start = o.fast.floor().min(LARGEST);
+    let start = o.mean().floor().min(LARGEST);
     let (mut low, mut high, mut step) = (start, start, 1.0);
     match side(o, start) {
         Ordering::Equal => return Some(start),

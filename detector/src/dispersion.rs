@@ -13,6 +13,8 @@ const CLIP_DISPERSION: f64 = 0.3;
 /// The weight of a residual is taken with a dispersion of at most this: weights that fall with a
 /// dispersion learned too high would keep it there.
 const WEIGHT_DISPERSION: f64 = 0.1;
+/// Information that an estimate without confidence is shrunk by.
+const SHRINK: f64 = 30.0;
 /// Information a series starts with, and never falls below.
 const PRIOR: f64 = 1.0;
 
@@ -81,6 +83,11 @@ impl Dispersion {
         let information = self.information.max(PRIOR);
         let estimate = (self.excess / information).max(kind.floor);
         (estimate + kind.confidence / information.sqrt()).min(LARGEST)
+    }
+
+    /// The dispersion as estimated, shrunk to none where little is known of it.
+    pub fn estimate(&self) -> f64 {
+        (self.excess / (self.information + SHRINK)).clamp(0.0, LARGEST)
     }
 
     /// Takes a residual. `bound` is the dispersion it was judged with; `inflation` by how much

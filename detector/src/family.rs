@@ -27,10 +27,10 @@ const SMALL: f64 = 500.0;
 /// does not change what a series is.
 const FARTHEST: f64 = 1.0;
 /// Readings that the first choice waits for, once the series judges, and that a later one holds.
-const FIRST: u32 = 200;
-const HELD: u32 = 1000;
+const FIRST: u16 = 200;
+const HELD: u16 = 1000;
 /// Readings for which numbers that nobody declared to be counts are read as values, whole or not.
-const UNDECLARED: u32 = HELD;
+const UNDECLARED: u32 = HELD as u32;
 /// Readings before any family judges: until then, choosing again costs nothing.
 const EARLY: u32 = 30;
 /// Readings that the new family is told of at a hand-over: a day of them, but no fewer and no more
@@ -51,7 +51,7 @@ const STRANGE_LEAST: f64 = 3.0;
 /// Readings before which the scatter is not known well enough to call one strange.
 const SETTLED: u32 = 60;
 /// Readings without a strange one after which the next begins another stretch.
-const APART: u32 = 30;
+const APART: u16 = 30;
 /// How far a strange reading is believed about the scatter.
 const STRANGE_BELIEF: f64 = 0.2;
 /// A residual counts for at most so many variances, and so many counts squared.
@@ -85,23 +85,23 @@ pub enum Family {
 struct Chooser {
     readings: u32,
     /// Readings since the family was chosen.
-    held: u32,
+    held: u16,
     /// Share of readings that are no counts.
-    odd: f64,
+    odd: f32,
     /// `ln(1 + |x|)` of the typical reading.
-    typical: f64,
+    typical: f32,
     /// Sum of the squares that readings were off what was expected, and of what was expected; both
     /// fade. Of independent events the two are equal.
-    squares: f64,
-    expected: f64,
+    squares: f32,
+    expected: f32,
     /// Stretches of strange readings, fading.
-    stretches: f64,
+    stretches: f32,
     /// Readings since the latest strange one.
-    since: u32,
+    since: u16,
     /// Whether a reading below zero was met.
-    signed: u16,
+    signed: u8,
     /// Whether nobody said that the readings are counts.
-    undeclared: u16,
+    undeclared: u8,
 }
 
 impl Chooser {
@@ -110,8 +110,8 @@ impl Chooser {
         held: HELD - FIRST,
         odd: 0.0,
         typical: 0.0,
-        squares: PRIOR,
-        expected: PRIOR,
+        squares: PRIOR as f32,
+        expected: PRIOR as f32,
         stretches: 0.0,
         since: APART,
         signed: 0,
@@ -121,29 +121,30 @@ impl Chooser {
     fn learn(&mut self, x: f64) {
         let rate = (1.0 / HORIZON).max(1.0 / (self.readings as f64 + 1.0));
         let odd = if is_count(x) { 0.0 } else { 1.0 };
-        self.signed |= u16::from(x < 0.0);
-        self.odd += (odd - self.odd) * rate;
-        let off = x.abs().ln_1p() - self.typical;
-        self.typical += rate
+        self.signed |= u8::from(x < 0.0);
+        self.odd += ((odd - f64::from(self.odd)) * rate) as f32;
+        let off = x.abs().ln_1p() - f64::from(self.typical);
+        let step = rate
             * if self.readings < EARLY {
                 off
             } else {
                 off.clamp(-FARTHEST, FARTHEST)
             };
+        self.typical += step as f32;
         self.readings = self.readings.saturating_add(1);
         self.held = self.held.saturating_add(1);
     }
 
     /// Index of dispersion: variance by mean, 1 of independent events.
     fn index(&self) -> f64 {
-        self.squares / self.expected
+        f64::from(self.squares) / f64::from(self.expected)
     }
 
     /// Compares a reading with what was expected of it, under the count law of that mean and the
     /// index so far. What is read while an incident is open says nothing of the scatter.
     fn compare(&mut self, x: f64, expected: f64, calm: bool) {
         self.since = self.since.saturating_add(1);
-        self.stretches *= 1.0 - 1.0 / STRANGE_MEMORY;
+        self.stretches *= (1.0 - 1.0 / STRANGE_MEMORY) as f32;
         if self.readings <= EARLY || !is_count(x) || !(0.0..=LARGEST).contains(&expected) {
             return;
         }
@@ -160,20 +161,21 @@ impl Chooser {
         }
         let belief = if strange { STRANGE_BELIEF } else { 1.0 };
         let square = (off * off).min(CLIP * index * mean + CLIP_COUNTS);
-        let fade = |sum: f64| PRIOR + (sum - PRIOR) * (1.0 - 1.0 / HORIZON);
-        self.squares = fade(self.squares) + belief * square;
-        self.expected = fade(self.expected) + belief * mean;
+        let faded = |sum: f32, more: f64| {
+            let sum = PRIOR + (f64::from(sum) - PRIOR) * (1.0 - 1.0 / HORIZON);
+            (sum + belief * more) as f32
+        };
+        self.squares = faded(self.squares, square);
+        self.expected = faded(self.expected, mean);
     }
 
     /// Whether no count law describes what was read, by a share of what that takes.
     fn is_strange(&self, share: f64, typical: f64) -> bool {
-        let index = self.index();
+        let (index, stretches) = (self.index(), f64::from(self.stretches));
         let is_scattered = index >= 1.0 + share * (SCATTERED - 1.0);
         let is_ragged = index >= share * RAGGED
             && (index - 1.0) / typical.max(1.0) >= share * RAGGED_DISPERSION;
-        is_scattered && self.stretches >= share * STRETCHES
-            || self.stretches >= share * SPIKES
-            || is_ragged
+        is_scattered && stretches >= share * STRETCHES || stretches >= share * SPIKES || is_ragged
     }
 
     fn choose(&self, now: Family) -> Family {
@@ -183,10 +185,10 @@ impl Chooser {
         if self.readings > EARLY && self.held < HELD {
             return now;
         }
-        let typical = self.typical.exp() - 1.0;
-        if self.odd > ODD || typical > LARGE || self.is_strange(1.0, typical) {
+        let (typical, odd) = (f64::from(self.typical).exp() - 1.0, f64::from(self.odd));
+        if odd > ODD || typical > LARGE || self.is_strange(1.0, typical) {
             Family::Values
-        } else if self.odd < WHOLE && typical < SMALL && !self.is_strange(AGAIN, typical) {
+        } else if odd < WHOLE && typical < SMALL && !self.is_strange(AGAIN, typical) {
             Family::Counts
         } else {
             now
@@ -283,7 +285,7 @@ impl Model {
             chooser: Chooser {
                 readings,
                 held: 0,
-                typical: series.mean().ln_1p(),
+                typical: series.mean().ln_1p() as f32,
                 ..Chooser::NEW
             },
             state: State::Counts(series),

@@ -36,7 +36,7 @@ pub enum Channel {
     Point = 0,
     /// The sum of the last 5 readings.
     Five = 1,
-    /// The sum of the last 20 readings.
+    /// The sum of the last 20 readings, or of the last 10.
     Twenty = 2,
     /// The mean of about the last 120 readings.
     Long = 3,
@@ -122,7 +122,8 @@ pub struct Judgement {
     /// The loudest surprise of the series by itself: greater than `surprise` where the others of its
     /// monitor have risen as well, see [`volume`](crate::volume).
     pub alone: f64,
-    /// Surprise of each channel, in decades, negative below expectation, in the order of
+    /// Surprise of each channel as its law has it, in decades (of one whose surprises come often, more than it is
+    /// worth), negative below expectation, in the order of
     /// [`Channel::ALL`]; 0 where a channel has nothing to say yet. Also filled while learning.
     pub channels: [f64; 5],
 }

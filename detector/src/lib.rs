@@ -33,6 +33,8 @@
 //! | [`tail`] | tail probabilities of the negative binomial law |
 //! | `dispersion`, `level`, `season`, `window` | what a series learns: spread, levels and trend, the day's shape, the last 21 readings |
 //! | `outlook` | what all of that foretells of the next reading, and how a reading is judged by it |
+//! | `hour` | jobs: what a minute of the hour holds beyond the level |
+//! | `habit` | how often a series surprises: what comes every hour is no surprise |
 //! | [`series`] | the state of a series: advance, judge, learn |
 //! | [`bounds`] | which counts would be normal |
 //! | [`value`] | the family of values |
@@ -55,6 +57,8 @@ pub mod bounds;
 mod dispersion;
 pub mod family;
 pub mod ground;
+mod habit;
+mod hour;
 pub mod incident;
 pub mod judgement;
 mod level;

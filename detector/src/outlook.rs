@@ -6,9 +6,10 @@
 
 use core::f64::consts::LN_10;
 
+use crate::habit::Habit;
 use crate::incident::{OPEN, QUIET};
 use crate::judgement::{Channel, Judgement};
-use crate::tail;
+use crate::tail::{self, Law};
 use crate::volume::{Foretold, LENGTHS};
 
 /// Readings before a series gives verdicts.
@@ -25,6 +26,8 @@ pub(crate) const LONG_EFFECTIVE: f64 = 119.0;
 const LONG_SPAN: u32 = 120;
 /// Decades taken off the long channel.
 const LONG_PENALTY: f64 = 0.2;
+/// Share of a job by which it may be another size each time.
+const JOB_DOUBT: f64 = 0.1;
 /// Decades by which a reading may be less surprising beside the others than by itself.
 const LEAVE: f64 = 1.5;
 /// Above this, the long channel is held back while the last 20 readings do not agree with it.
@@ -41,13 +44,29 @@ pub(crate) struct Window {
     pub mean: f64,
     /// Its dispersion, with all doubt about the mean.
     pub dispersion: f64,
+    /// The part of that by which the mean itself wanders.
+    pub wander: f64,
     /// Decades taken off.
     pub penalty: f64,
+    /// What jobs bring of the mean.
+    pub extra: f64,
     /// What the rise of the others foretells of the sum.
     pub others: Foretold,
 }
 
 impl Window {
+    /// With what jobs brought before, and bring now.
+    pub fn with_jobs(mut self, before: f64, now: f64) -> Window {
+        self.extra = before + now;
+        if self.extra > 0.0 {
+            self.before += before;
+            self.mean += self.extra;
+            let doubt = JOB_DOUBT * self.extra / self.mean;
+            self.dispersion += doubt * doubt;
+        }
+        self
+    }
+
     /// The sum, when this reading ends it: a whole count.
     fn sum(&self, x: f64) -> f64 {
         (self.before + x + 0.5).floor()
@@ -90,6 +109,7 @@ pub(crate) struct Long {
     /// Mean foretold, the reading in hand included, for all the readings the window counts for.
     pub mean: f64,
     pub dispersion: f64,
+    pub wander: f64,
     /// Level per reading; the last 20 must be 5 % beyond 20 of it.
     pub level: f64,
     /// What the rise of the others foretells of the sum.
@@ -115,7 +135,8 @@ impl Long {
 
     fn of(&self, sum: f64, mean: f64, dispersion: f64, twenty: f64) -> f64 {
         let high = sum > mean;
-        let mut surprise = one_sided(sum, mean, dispersion, high) - LONG_PENALTY;
+        let law = law(mean, dispersion, self.wander);
+        let mut surprise = if high { law.upper(sum) } else { law.lower(sum) } - LONG_PENALTY;
         let agrees = if high {
             twenty >= 21.0 * self.level
         } else {
@@ -171,6 +192,8 @@ pub(crate) struct Outlook {
     pub seen: bool,
     /// Means of the fast and the slow level, and of season times departure.
     pub fast: f64,
+    /// What a job brings besides.
+    pub extra: f64,
     pub slow: f64,
     pub long_level: f64,
     /// Gains of the three.
@@ -190,11 +213,15 @@ pub(crate) struct Outlook {
     pub point: Window,
     pub pair: Option<Window>,
     pub five: Option<Window>,
+    /// Judged with the sum of 20, which is slow to notice what has lasted for ten minutes. Known seasons only.
+    pub ten: Option<Window>,
     pub twenty: Option<Window>,
     pub long: Option<Long>,
     pub run: Run,
     /// Sum of the last 19 readings.
     pub last_nineteen: f64,
+    /// How often the series has surprised before.
+    pub habit: Habit,
 }
 
 impl Outlook {
@@ -206,11 +233,12 @@ impl Outlook {
             point,
             self.pair.as_mut(),
             self.five.as_mut(),
+            self.ten.as_mut(),
             self.twenty.as_mut(),
         ];
         for (n, (window, length)) in short.into_iter().zip(LENGTHS).enumerate() {
             if let Some(w) = window {
-                w.others = foretold(n, Some(length));
+                w.others = foretold(n, Some(length)).with(w.extra);
             }
         }
         if let Some(long) = &mut self.long {
@@ -224,9 +252,14 @@ impl Outlook {
         if self.readings < LEARNING {
             j.learning = true;
             (j.surprise, j.direction, j.channel) = (0.0, 0, Channel::None);
-            (j.span, j.span_observed, j.span_expected) = (1, x, self.fast);
+            (j.span, j.span_observed, j.span_expected) = (1, x, self.mean());
         }
         j
+    }
+
+    /// What is expected of the reading.
+    pub fn mean(&self) -> f64 {
+        self.fast + self.extra
     }
 
     /// What the channels say of a reading, whether or not they should be heard yet.
@@ -234,12 +267,15 @@ impl Outlook {
         let mut j = Judgement {
             learning: false,
             held: self.held,
-            ..Judgement::learning(self.fast, x)
+            ..Judgement::learning(self.mean(), x)
         };
         let single = capped(x, x, &self.point);
         let with_last = self
             .pair_surprise(x)
             .filter(|both| both.beside.abs() > single.beside.abs());
+        let of = |w: Option<Window>| w.map_or(Surprise::NONE, |w| w.surprise(x));
+        let (ten, twenty) = (of(self.ten), of(self.twenty));
+        let ten_decides = ten.beside.abs() > twenty.beside.abs();
         let zeros = if x == 0.0 {
             self.run.surprise(self.point_bound)
         } else {
@@ -247,18 +283,21 @@ impl Outlook {
         };
         let said = [
             with_last.unwrap_or(single),
-            self.five.map_or(Surprise::NONE, |w| w.surprise(x)),
-            self.twenty.map_or(Surprise::NONE, |w| w.surprise(x)),
-            self.long
-                .map_or(Surprise::NONE, |l| l.surprise(x, self.last_nineteen + x)),
+            of(self.five),
+            if ten_decides { ten } else { twenty },
+            self.long.map_or(Surprise::NONE, |l| {
+                l.surprise(x - self.extra, self.last_nineteen + x - self.extra)
+            }),
             Surprise {
                 alone: zeros,
                 beside: zeros,
             },
         ];
         j.channels = said.map(|s| s.beside);
-        j.alone = said.iter().fold(0.0, |most, s| s.alone.abs().max(most));
-        for (channel, signed) in Channel::ALL.into_iter().zip(j.channels) {
+        for (channel, said) in Channel::ALL.into_iter().zip(said) {
+            let alone = self.habit.tempered(channel, said.alone);
+            j.alone = j.alone.max(alone.abs());
+            let signed = self.habit.tempered(channel, said.beside);
             if signed.abs() > j.surprise {
                 j.surprise = signed.abs();
                 j.direction = if signed > 0.0 { 1 } else { -1 };
@@ -272,8 +311,19 @@ impl Outlook {
                 (j.channel, j.surprise, j.direction) = (Channel::Point, towards, self.held);
             }
         }
-        let pair_decides = with_last.is_some() && single.beside.abs() < OPEN;
-        let (span, observed, expected) = self.span(j.channel, pair_decides, x);
+        let decided = match j.channel {
+            Channel::Point if with_last.is_some() && single.beside.abs() < OPEN => {
+                Some((2, self.pair))
+            }
+            Channel::Five => Some((5, self.five)),
+            Channel::Twenty if ten_decides => Some((10, self.ten)),
+            Channel::Twenty => Some((20, self.twenty)),
+            _ => None,
+        };
+        let (span, observed, expected) = match decided {
+            Some((buckets, Some(w))) => (buckets, w.before + x, w.mean),
+            _ => self.span(j.channel, x),
+        };
         (j.span, j.span_observed, j.span_expected) = (span, observed, expected);
         j
     }
@@ -283,28 +333,22 @@ impl Outlook {
         let pair = self.pair?;
         let surprise = pair.surprise(x);
         let above = pair.before + x - pair.mean;
-        (above * (x - self.fast) > 0.0).then_some(surprise)
+        (above * (x - self.mean()) > 0.0).then_some(surprise)
     }
 
-    /// What a channel covers: buckets, what was seen in them and what was foretold.
-    fn span(&self, channel: Channel, pair_decides: bool, x: f64) -> (u32, f64, f64) {
-        let of = |buckets: u32, w: Option<Window>| {
-            w.map_or((1, x, self.fast), |w| (buckets, w.before + x, w.mean))
-        };
+    /// What a channel that is no window covers: buckets, what was seen in them and what was foretold.
+    fn span(&self, channel: Channel, x: f64) -> (u32, f64, f64) {
         match channel {
-            Channel::Point if pair_decides => of(2, self.pair),
-            Channel::Five => of(5, self.five),
-            Channel::Twenty => of(20, self.twenty),
-            Channel::Long => self.long.map_or((1, x, self.fast), |l| {
+            Channel::Long => self.long.map_or((1, x, self.mean()), |l| {
                 let share = f64::from(LONG_SPAN) / LONG_EFFECTIVE;
-                (LONG_SPAN, l.sum(x) * share, l.mean * share)
+                (LONG_SPAN, l.sum(x - self.extra) * share, l.mean * share)
             }),
             Channel::ZeroRun => (
                 self.run.length.saturating_add(1),
                 0.0,
                 self.run.expected + self.run.level,
             ),
-            _ => (1, x, self.fast),
+            _ => (1, x, self.mean()),
         }
     }
 }
@@ -318,7 +362,7 @@ pub(crate) fn run_doubt(known: bool, five_bound: f64) -> f64 {
 fn capped(count: f64, value: f64, w: &Window) -> Surprise {
     let high = value > w.mean;
     let above = |mean: f64, dispersion: f64| {
-        let surprise = tail::upper(count, mean, dispersion);
+        let surprise = law(mean, dispersion, w.wander).upper(count);
         if value - mean < LEAST_EXCESS {
             surprise.min(BELOW_OPEN)
         } else {
@@ -326,9 +370,10 @@ fn capped(count: f64, value: f64, w: &Window) -> Surprise {
         }
     };
     if !high {
-        let alone = tail::lower(count, w.mean, w.dispersion);
+        let below = |mean: f64| law(mean, w.dispersion, w.wander).lower(count);
+        let alone = below(w.mean);
         let beside = if w.others.low < w.mean {
-            alone.min(tail::lower(count, w.others.low, w.dispersion) + LEAVE)
+            alone.min(below(w.others.low) + LEAVE)
         } else {
             alone
         };
@@ -346,11 +391,13 @@ fn capped(count: f64, value: f64, w: &Window) -> Surprise {
     Surprise { alone, beside }
 }
 
-fn one_sided(count: f64, mean: f64, dispersion: f64, high: bool) -> f64 {
-    if high {
-        tail::upper(count, mean, dispersion)
-    } else {
-        tail::lower(count, mean, dispersion)
+/// The law of a sum whose dispersion holds `wander` of its mean.
+fn law(mean: f64, dispersion: f64, wander: f64) -> Law {
+    let wander = wander.min(dispersion);
+    Law {
+        mean,
+        dispersion: dispersion - wander,
+        wander,
     }
 }
 

@@ -52,10 +52,15 @@ impl Profile {
 
     fn learn(&mut self, half: usize, mean: f64) {
         let (old, days) = self.at(half);
-        let rate = (1.0 / (days + 1.0)).max(RATE);
-        self.mean[half % HALVES] = (old + rate * (mean - old)) as f32;
+        self.mean[half % HALVES] = followed(old, days, mean);
         self.days[half % HALVES] = self.days[half % HALVES].saturating_add(1).min(DAYS);
     }
+}
+
+/// A mean after so many days, when another comes.
+fn followed(old: f64, days: f64, mean: f64) -> f32 {
+    let rate = (1.0 / (days + 1.0)).max(RATE);
+    (old + rate * (mean - old)) as f32
 }
 
 /// What is known of the season at one place of the day.
@@ -108,7 +113,9 @@ pub(crate) struct Season {
     /// per half hour and not per reading.
     here: f64,
     next: f64,
-    every: Profile,
+    /// Means of all days.
+    #[serde(with = "serde_big_array::BigArray")]
+    every: [f32; HALVES],
     weekday: Profile,
     weekend: Profile,
     /// Readings of the half hour under way.
@@ -134,7 +141,7 @@ impl Season {
         sum: 0.0,
         here: 0.0,
         next: 0.0,
-        every: Profile::NEW,
+        every: [0.0; HALVES],
         weekday: Profile::NEW,
         weekend: Profile::NEW,
         readings: 0,
@@ -237,22 +244,37 @@ impl Season {
         let mean = self.sum / f64::from(self.readings);
         let covered = (width / HALF).clamp(1.0, HALVES as f64) as usize;
         let first = usize::from(self.under_way);
-        let kind = if self.under_way_weekend == 0 {
-            &mut self.weekday
-        } else {
-            &mut self.weekend
-        };
         for half in first..first + covered {
-            self.every.learn(half, mean);
-            kind.learn(half, mean);
+            let (old, days) = self.of_all(half);
+            self.every[half % HALVES] = followed(old, days, mean);
+            if self.under_way_weekend == 0 {
+                self.weekday.learn(half, mean);
+            } else {
+                self.weekend.learn(half, mean);
+            }
         }
+    }
+
+    /// Days behind a half hour, of any kind.
+    fn days_of_all(&self, half: usize) -> u8 {
+        let half = half % HALVES;
+        let days = self.weekday.days[half].saturating_add(self.weekend.days[half]);
+        days.min(DAYS)
+    }
+
+    /// The mean of a half hour on all days, and the days behind it.
+    fn of_all(&self, half: usize) -> (f64, f64) {
+        let mean = f64::from(self.every[half % HALVES]);
+        (mean, f64::from(self.days_of_all(half)))
     }
 
     /// The season's mean at a minute of the day and the days behind it; none where it was not seen.
     pub fn mean_at(&self, minute: u16, weekend: bool, width: f64) -> Option<(f64, u8)> {
         let minute = f64::from(minute % DAY);
         let place = Place::of(minute, width);
-        let days = self.every.days[place.half].min(self.every.days[(place.half + 1) % HALVES]);
+        let days = self
+            .days_of_all(place.half)
+            .min(self.days_of_all(place.half + 1));
         (days > 0).then(|| (self.log_at(minute, weekend, width).exp(), days))
     }
 
@@ -276,7 +298,7 @@ impl Season {
         } else {
             &self.weekday
         };
-        if self.every.days[half] == 0 {
+        if self.days_of_all(half) == 0 {
             return Level {
                 log: slow.ln(),
                 days: 0,
@@ -289,7 +311,7 @@ impl Season {
             (half, 1.0),
             (half + 1, NEIGHBOUR),
         ] {
-            let (of_all, days) = self.every.at(half);
+            let (of_all, days) = self.of_all(half);
             if days > 0.0 {
                 let (of_kind, days_of_kind) = kind.at(half);
                 let borrowed = (0.1 + 0.33 * width / of_all.max(0.01 * width)).min(4.0);
@@ -299,10 +321,10 @@ impl Season {
             }
         }
         let mean = sum / weights;
-        let events = mean * (HALF / width) * f64::from(self.every.days[half]) * weights;
+        let events = mean * (HALF / width) * f64::from(self.days_of_all(half)) * weights;
         Level {
             log: ((mean * events + slow * SHRINK) / (events + SHRINK)).ln(),
-            days: self.every.days[half],
+            days: self.days_of_all(half),
             days_of_kind: kind.days[half],
         }
     }
@@ -311,8 +333,8 @@ impl Season {
         [self.log, self.mean, self.sum, self.here, self.next]
             .iter()
             .all(|v| v.is_finite())
-            && [&self.every, &self.weekday, &self.weekend]
+            && [&self.every, &self.weekday.mean, &self.weekend.mean]
                 .iter()
-                .all(|profile| profile.mean.iter().all(|v| v.is_finite()))
+                .all(|means| means.iter().all(|v| v.is_finite()))
     }
 }

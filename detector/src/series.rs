@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
-use crate::dispersion::{self, Dispersions, Residual};
+use crate::dispersion::{self, Dispersion, Dispersions, Residual};
+use crate::habit::Habit;
+use crate::hour::{self, Hour};
 use crate::incident::{Closing, Event, Incident, Watch, OPEN, QUIET, REMEMBERED, STALE};
 use crate::judgement::{Channel, Judgement, Verdict};
 use crate::level::{self, Levels, DEPARTURE, FAST, SLOW};
@@ -25,10 +27,14 @@ const KNOWN_PENALTY: f64 = 0.4;
 const DISPERSION_CAP: f64 = 5.0;
 /// How the pair's dispersion follows from the point's.
 const PAIR_SHARE: f64 = 0.7;
+/// Share of what its readings' scatter does to the fast level that wanders on: the rest is noticed within a few
+/// readings.
+const LEVEL_SHARE: f64 = 0.5;
 /// By how much a trend may be off, as a share of itself, times the readings it was carried over.
 const POINT_LEVER: f64 = 5.0;
 const PAIR_LEVER: f64 = 6.0;
 const FIVE_LEVER: f64 = 7.5;
+const TEN_LEVER: f64 = 12.0;
 const TWENTY_LEVER: f64 = 20.0;
 /// Doubt about a level, per reading without one: season known, seen on other days, not seen.
 const WANDER_KNOWN: f64 = 0.0007;
@@ -92,6 +98,8 @@ pub struct Series {
     watch: Watch,
     windows: Windows,
     others: Others,
+    habit: Habit,
+    hour: Hour,
     /// The bucket last advanced to.
     now: i64,
     /// Length of the run of zeros.
@@ -100,7 +108,10 @@ pub struct Series {
     pub incidents: u32,
     /// Whether the season was known at the last bucket.
     was_known: u8,
-    spare: [u8; 3],
+    /// Width of the bucket last advanced to, in minutes, where that is whole and small; else 0.
+    width: u8,
+    /// Its minute of the day.
+    minute: u16,
 }
 
 /// What a series foretells of a bucket; see [`Series::foretell`].
@@ -147,11 +158,14 @@ impl Series {
             watch: Watch::NEW,
             windows: Windows::NEW,
             others: Others::NEW,
+            habit: Habit::NEW,
+            hour: Hour::NEW,
             now: i64::MIN,
             run_length: 0,
             incidents: 0,
             was_known: 0,
-            spare: [0; 3],
+            width: 0,
+            minute: 0,
         }
     }
 
@@ -232,6 +246,8 @@ impl Series {
         }
         let rise = self.season.advance(at, width);
         self.now = at.bucket;
+        self.minute = at.minute;
+        self.width = hour::whole(width);
         if self.readings == 0 {
             return;
         }
@@ -409,12 +425,12 @@ impl Series {
             let held = self.windows.sums(self.readings, count).readings;
             Part::of(held, count as f64 * usual)
         };
-        let [one, two, five, twenty] = LENGTHS.map(of);
+        let [one, two, five, ten, twenty] = LENGTHS.map(of);
         let long = Part::of(
             self.long_observed * outlook::LONG_EFFECTIVE,
             self.long_expected * outlook::LONG_EFFECTIVE,
         );
-        let own = [one, two, five, twenty, long];
+        let own = [one, two, five, ten, twenty, long];
         self.others.note(volume, &own, self.last_bucket);
     }
 
@@ -464,8 +480,11 @@ impl Series {
         } else {
             belief(o, j)
         };
-        let clipped = clip(o, x);
-        self.long_observed += (x - self.long_observed) * LONG_RATE;
+        if !in_incident || event == Event::Opens {
+            self.learn_hour(o, x);
+        }
+        let clipped = clip(o, x) - o.extra;
+        self.long_observed += (x - o.extra - self.long_observed) * LONG_RATE;
         self.long_expected += (o.long_level - self.long_expected) * LONG_RATE;
         self.learn_run(o, x);
         if !in_incident {
@@ -477,12 +496,17 @@ impl Series {
             let belief = self::belief(o, &alone).min(belief);
             self.learn_dispersions(o, x, belief);
         }
-        self.learn_levels(o, clipped, belief, in_incident, j);
-        self.season.learn_mean(clipped, self.readings);
+        // A bucket that is mostly a job's says little of the level.
+        let of_level = belief * o.fast / (o.fast + o.extra);
+        self.learn_levels(o, clipped, of_level, in_incident, j);
+        if !j.learning && (!in_incident || event == Event::Opens) {
+            self.habit.learn(&j.channels);
+        }
+        self.season.learn_mean(clipped.max(0.0), self.readings);
         self.windows.put(
             self.readings,
             Slot {
-                reading: x,
+                reading: x - o.extra,
                 factor: self.factor,
                 fast: self.levels.fast - self.path,
                 slow: self.levels.slow - self.path,
@@ -490,7 +514,7 @@ impl Series {
             },
         );
         self.season
-            .learn((!in_incident).then_some(clipped), at, pace.width());
+            .learn((!in_incident).then_some(clipped.max(0.0)), at, pace.width());
         if let Event::Closes(closing) = event {
             self.close_incident(closing, o, x, j);
         }
@@ -530,6 +554,20 @@ impl Series {
         }
     }
 
+    /// Where the reading before was an ordinary one, this one may show a job.
+    fn learn_hour(&mut self, o: &Outlook, x: f64) {
+        if o.readings < 20 {
+            return;
+        }
+        let deviation = |mean: f64| (mean + o.point_bound * mean * mean).sqrt();
+        let last = self.windows.back(o.readings, 1).reading - o.fast;
+        if last.abs() <= hour::CLIP * deviation(o.fast) {
+            let scatter = deviation(o.fast + o.extra);
+            self.hour
+                .learn(self.minute, self.width, x - o.fast, scatter);
+        }
+    }
+
     fn learn_run(&mut self, o: &Outlook, x: f64) {
         if x > 0.0 {
             self.forget_run();
@@ -557,7 +595,7 @@ impl Series {
         if o.readings >= 10 {
             d.point.learn(
                 &dispersion::POINT,
-                &residual(x, o.fast, o.fast_variance),
+                &residual(x, o.mean(), o.fast_variance),
                 o.point_bound,
                 1.0,
             );
@@ -628,7 +666,7 @@ impl Series {
         match closing {
             Closing::Accepted => {
                 self.levels
-                    .restart(o.twenty.map_or(x, |w| (w.before + x) / 20.0));
+                    .restart(o.twenty.map_or(x, |w| (w.before + x - w.extra) / 20.0));
                 let departure = self.levels.fast - self.season.log;
                 self.levels.departure = if o.seen { departure } else { 0.0 };
             }
@@ -636,7 +674,7 @@ impl Series {
                 let five = j.channels[Channel::Five as usize] * self.watch.direction();
                 if five < -3.0 && age >= STALE {
                     self.levels
-                        .restart(o.five.map_or(x, |w| (w.before + x) / 5.0));
+                        .restart(o.five.map_or(x, |w| (w.before + x - w.extra) / 5.0));
                     self.doubt = 0.1;
                 }
                 let doubt = DOUBT_KEPT * square(f64::from(age) * self.wander());
@@ -708,6 +746,14 @@ impl Series {
         let five_bound = self.dispersions.five.bound(&dispersion::FIVE);
         let twenty_bound = self.dispersions.twenty.bound(&dispersion::TWENTY);
         let penalty = if known { KNOWN_PENALTY } else { 0.0 };
+        // What a sum scatters more than its readings by themselves would is its level's doing.
+        let alone = self.dispersions.point.estimate();
+        let wander = |of: &Dispersion, readings: f64| (of.estimate() - alone / readings).max(0.0);
+        let of_level = LEVEL_SHARE * fast_gain * alone;
+
+        let extra = self.hour.extra(self.minute, self.width);
+        let [one_extra, four_extra, nine_extra, nineteen_extra] =
+            self.hour.extras(self.minute, self.width, [1, 4, 9, 19]);
 
         let point = Window {
             before: 0.0,
@@ -715,9 +761,12 @@ impl Series {
             dispersion: capped(
                 point_bound + fast_variance + square(POINT_LEVER * self.levels.drift),
             ),
+            wander: of_level,
             penalty: 0.0,
+            extra: 0.0,
             others: Foretold::NOTHING,
-        };
+        }
+        .with_jobs(0.0, extra);
         let pair = (n >= 20).then(|| {
             let (last, base) = (self.windows.back(n, 1), self.windows.back(n, 2));
             let slope = square(PAIR_LEVER * self.doubted_trend(base, known));
@@ -725,9 +774,12 @@ impl Series {
                 before: last.reading,
                 mean: (base.fast + 1.5 * base.trend).exp() * (last.factor + self.factor),
                 dispersion: capped(PAIR_SHARE * point_bound + fast_variance + slope),
+                wander: of_level,
                 penalty: 0.0,
+                extra: 0.0,
                 others: Foretold::NOTHING,
             }
+            .with_jobs(one_extra, extra)
         });
         let five = (n >= 5).then(|| {
             let (base, sums) = (self.windows.back(n, 5), self.windows.sums(n, 4));
@@ -736,11 +788,30 @@ impl Series {
                 before: sums.readings,
                 mean: (base.fast + 3.0 * base.trend).exp() * (sums.factors + self.factor),
                 dispersion: capped(five_bound + fast_variance + slope),
+                wander: wander(&self.dispersions.five, 5.0),
                 penalty,
+                extra: 0.0,
                 others: Foretold::NOTHING,
             }
+            .with_jobs(four_extra, extra)
         });
         let nineteen = self.windows.sums(n, 19);
+        // Its dispersion follows from that of the point and of twenty: what scatters by itself counts twice.
+        let ten = (n >= 40 && known).then(|| {
+            let (base, sums) = (self.windows.back(n, 10), self.windows.sums(n, 9));
+            let slope = square(TEN_LEVER * self.doubted_trend(base, known));
+            let bound = twenty_bound + alone / 20.0;
+            Window {
+                before: sums.readings,
+                mean: (base.slow + 5.5 * base.trend).exp() * (sums.factors + self.factor),
+                dispersion: capped(bound + slow_variance + slope),
+                wander: 0.0,
+                penalty,
+                extra: 0.0,
+                others: Foretold::NOTHING,
+            }
+            .with_jobs(nine_extra, extra)
+        });
         let twenty = (n >= 40).then(|| {
             let base = self.windows.back(n, 20);
             let slope = square(TWENTY_LEVER * self.doubted_trend(base, known));
@@ -748,9 +819,12 @@ impl Series {
                 before: nineteen.readings,
                 mean: (base.slow + 10.5 * base.trend).exp() * (nineteen.factors + self.factor),
                 dispersion: capped(twenty_bound + slow_variance + slope + unseen(&SLOW, slow)),
+                wander: 0.0,
                 penalty,
+                extra: 0.0,
                 others: Foretold::NOTHING,
             }
+            .with_jobs(nineteen_extra, extra)
         });
         let (mut long, mut long_bound, mut long_inflation) = (None, 0.0, 1.0);
         if n >= 120 && known {
@@ -762,6 +836,7 @@ impl Series {
                 before: self.long_observed,
                 mean: expected * outlook::LONG_EFFECTIVE,
                 dispersion: capped(long_bound + departure_gain / long_level),
+                wander: long_inflation * wander(&self.dispersions.long, outlook::LONG_EFFECTIVE),
                 level: long_level,
                 others: Foretold::NOTHING,
             });
@@ -774,6 +849,7 @@ impl Series {
             known,
             seen,
             fast,
+            extra,
             slow,
             long_level,
             fast_gain,
@@ -789,6 +865,7 @@ impl Series {
             point,
             pair,
             five,
+            ten,
             twenty,
             long,
             run: Run {
@@ -799,6 +876,7 @@ impl Series {
                 doubt: slow_variance + doubt + outlook::run_doubt(known, five_bound),
             },
             last_nineteen: nineteen.readings,
+            habit: self.habit,
         };
         let usual = self.usual_now();
         outlook.beside(|window, length| {
@@ -829,6 +907,7 @@ impl Series {
             && self.season.is_finite()
             && self.windows.is_finite()
             && self.others.is_finite()
+            && self.hour.is_sound()
             && [
                 self.path,
                 self.factor,
@@ -864,12 +943,13 @@ fn belief(o: &Outlook, j: &Judgement) -> f64 {
     }
 }
 
-/// The reading, no further than three standard deviations from the level (and two counts above).
+/// The reading, no further than three standard deviations from its mean (and two counts above).
 fn clip(o: &Outlook, x: f64) -> f64 {
     if o.readings < 20 {
         return x;
     }
-    let deviation = (o.fast + (o.point_bound + o.fast_variance) * o.fast * o.fast).sqrt();
-    x.max(o.fast - 3.0 * deviation)
-        .min(o.fast + 3.0 * deviation + 2.0)
+    let mean = o.mean();
+    let deviation = (mean + (o.point_bound + o.fast_variance) * mean * mean).sqrt();
+    x.max(mean - 3.0 * deviation)
+        .min(mean + 3.0 * deviation + 2.0)
 }

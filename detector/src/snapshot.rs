@@ -199,7 +199,6 @@ macro_rules! states {
 }
 
 states! {
-    Series: is_finite,
     Values: is_sound,
     Ratio: is_finite,
     Lifecycle: is_finite,

@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::outlook::{LONG_EFFECTIVE, LONG_RATE};
 
-/// Windows in which channels look for too much: one reading, two, 5, 20, and the exponential mean.
-pub(crate) const WINDOWS: usize = 5;
-/// The lengths of the first four.
-pub(crate) const LENGTHS: [usize; WINDOWS - 1] = [1, 2, 5, 20];
+/// Windows in which channels look for too much: one reading, two, 5, 10, 20, and the exponential mean.
+pub(crate) const WINDOWS: usize = 6;
+/// The lengths of the first five.
+pub(crate) const LENGTHS: [usize; WINDOWS - 1] = [1, 2, 5, 10, 20];
 /// Buckets kept.
 const KEPT: usize = 20;
 /// Buckets for which the rise last noted is still that of the reading in hand.
@@ -181,6 +181,19 @@ impl Foretold {
         doubt: 0.0,
         low: f64::INFINITY,
     };
+
+    /// With what a job brings besides, of which the others say nothing.
+    pub fn with(self, extra: f64) -> Foretold {
+        Foretold {
+            high: if self.high > 0.0 {
+                self.high + extra
+            } else {
+                0.0
+            },
+            low: self.low + extra,
+            ..self
+        }
+    }
 }
 
 impl Others {

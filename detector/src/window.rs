@@ -5,17 +5,29 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::level::STEEPEST;
+
 /// Readings kept: the longest lag is 20.
-const LENGTH: usize = 21;
+pub(crate) const LENGTH: usize = 21;
+/// Fast levels kept: their longest lag is 5.
+pub(crate) const FAST_LENGTH: usize = 6;
+
+/// Unit of a kept trend: a thirty-thousandth of the steepest.
+const TREND: f64 = STEEPEST / i16::MAX as f64;
+
+/// A trend as it is kept.
+pub(crate) fn kept_trend(trend: f64) -> i16 {
+    (trend / TREND).round() as i16
+}
 
 /// What is remembered of one reading.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot {
-    /// The count.
+    /// The count, less what a job brought.
     pub reading: f64,
     /// Season factor: `exp` of the season's path.
     pub factor: f64,
-    /// Log of the fast level after the reading, less the path.
+    /// Log of the fast level after the reading, less the path; only of the last 5.
     pub fast: f64,
     /// Log of the slow level after the reading, less the path.
     pub slow: f64,
@@ -30,29 +42,36 @@ pub(crate) struct Sums {
     pub factors: f64,
 }
 
-/// Rings, by field, in f32: reading `n` is at `n % 21`.
+/// Rings, by field: reading `n` is at `n % 21`, or `n % 6`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Windows {
     reading: [f32; LENGTH],
     factor: [f32; LENGTH],
-    fast: [f32; LENGTH],
+    fast: [f32; FAST_LENGTH],
     slow: [f32; LENGTH],
-    trend: [f32; LENGTH],
+    /// In units of `TREND`.
+    trend: [i16; LENGTH],
 }
 
 impl Windows {
     pub const NEW: Windows = Windows {
         reading: [0.0; LENGTH],
         factor: [0.0; LENGTH],
-        fast: [0.0; LENGTH],
+        fast: [0.0; FAST_LENGTH],
         slow: [0.0; LENGTH],
-        trend: [0.0; LENGTH],
+        trend: [0; LENGTH],
     };
 
     /// Where reading number `n - back` lies. `back` is at most 20.
     fn place(n: u64, back: usize) -> usize {
         ((n % LENGTH as u64) as usize + LENGTH - back) % LENGTH
+    }
+
+    /// The same of fast levels; of one that is kept no more, any.
+    fn fast_place(n: u64, back: usize) -> usize {
+        let length = FAST_LENGTH as u64;
+        ((n % length + length - back as u64 % length) % length) as usize
     }
 
     /// The reading `back` (1 to 20) before reading number `n`.
@@ -61,9 +80,9 @@ impl Windows {
         Slot {
             reading: f64::from(self.reading[i]),
             factor: f64::from(self.factor[i]),
-            fast: f64::from(self.fast[i]),
+            fast: f64::from(self.fast[Self::fast_place(n, back)]),
             slow: f64::from(self.slow[i]),
-            trend: f64::from(self.trend[i]),
+            trend: f64::from(self.trend[i]) * TREND,
         }
     }
 
@@ -87,9 +106,9 @@ impl Windows {
         let i = Self::place(n, 0);
         self.reading[i] = slot.reading as f32;
         self.factor[i] = slot.factor as f32;
-        self.fast[i] = slot.fast as f32;
+        self.fast[Self::fast_place(n, 0)] = slot.fast as f32;
         self.slow[i] = slot.slow as f32;
-        self.trend[i] = slot.trend as f32;
+        self.trend[i] = kept_trend(slot.trend);
     }
 
     /// Makes all readings the same: what was expected, so that what lies before a gap or inside a
@@ -97,9 +116,9 @@ impl Windows {
     pub fn fill(&mut self, slot: Slot) {
         self.reading = [slot.reading as f32; LENGTH];
         self.factor = [slot.factor as f32; LENGTH];
-        self.fast = [slot.fast as f32; LENGTH];
+        self.fast = [slot.fast as f32; FAST_LENGTH];
         self.slow = [slot.slow as f32; LENGTH];
-        self.trend = [slot.trend as f32; LENGTH];
+        self.trend = [kept_trend(slot.trend); LENGTH];
     }
 
     /// Lifts the remembered levels (logs), where the present ones were moved by other than a reading.
@@ -116,14 +135,9 @@ impl Windows {
     }
 
     pub fn is_finite(&self) -> bool {
-        [
-            &self.reading,
-            &self.factor,
-            &self.fast,
-            &self.slow,
-            &self.trend,
-        ]
-        .iter()
-        .all(|ring| ring.iter().all(|v| v.is_finite()))
+        [&self.reading, &self.factor, &self.slow]
+            .iter()
+            .all(|ring| ring.iter().all(|v| v.is_finite()))
+            && self.fast.iter().all(|v| v.is_finite())
     }
 }

@@ -1,5 +1,6 @@
 //! Tails against values of many digits, made with mpmath: `certified/make.py` says how.
 
+use detector::tail::Law;
 use detector::{ratio, tail};
 
 /// One line of `certified/tails.csv`.
@@ -76,4 +77,30 @@ fn shares() {
     println!("{error:.2e} decades in {count} values");
     assert!(count >= 100, "{count} values");
     assert!(error <= 1e-6, "{error}");
+}
+
+#[test]
+fn counts_of_an_uncertain_mean() {
+    let law = |row: &Row| Law {
+        mean: row.a,
+        dispersion: row.b,
+        wander: row.c,
+    };
+    let ours = |row: &Row| match row.side > 0.0 {
+        true => law(row).upper(row.x),
+        false => law(row).lower(row.x),
+    };
+    let (error, count) = worst("wandering", |_| true, ours);
+    println!("{error:.4} decades in {count} values");
+    assert!(count >= 50, "{count} values");
+    assert!(error <= 0.05, "{error}");
+
+    // As much dispersion instead is off by more than that.
+    let instead = |row: &Row| match row.side > 0.0 {
+        true => tail::upper(row.x, row.a, row.b + row.c),
+        false => tail::lower(row.x, row.a, row.b + row.c),
+    };
+    let (naive, _) = worst("wandering", |_| true, instead);
+    println!("{naive:.4} decades with dispersion instead");
+    assert!(naive > 2.0 * error, "{naive}");
 }

@@ -508,3 +508,91 @@ fn an_open_incident_holds_what_is_not_quiet() {
     assert!(during.upper < held && during.upper <= series.bounds_below(OPEN).upper);
     assert!(series.open_incident().is_some());
 }
+
+#[test]
+fn ten_minutes_are_a_window_of_their_own() {
+    let mut spans = Vec::new();
+    for seed in 0..20 {
+        let mut random = Random::new(900 + seed);
+        let mut series = quiet(&mut random, 20.0, 3 * DAY);
+        let before = series.incidents;
+        for i in 0..20 {
+            step(&mut series, random.poisson(28.0), 3 * DAY + i);
+        }
+        if series.incidents > before {
+            let incident = last(&series);
+            assert_eq!(incident.direction, 1);
+            spans.push(incident.span);
+        }
+    }
+    // 1.4 times as much: too little for five, and by the time twenty are full, ten have said so.
+    assert!(spans.len() >= 12, "{spans:?}");
+    assert!(spans.contains(&10), "{spans:?}");
+}
+
+/// Arrivals of which every fiftieth minute, on average, holds a batch.
+fn batches(random: &mut Random, from: i64, days: i64, series: &mut Series) -> u32 {
+    let before = series.incidents;
+    for i in 0..days * DAY {
+        let batch = if random.uniform() < 0.02 { 300.0 } else { 0.0 };
+        step(series, random.poisson(50.0 + batch), from + i);
+    }
+    series.incidents - before
+}
+
+#[test]
+fn what_comes_every_hour_is_no_incident() {
+    let mut random = Random::new(3);
+    let mut series = Series::new();
+    let first = batches(&mut random, 0, 1, &mut series);
+    batches(&mut random, DAY, 2, &mut series);
+    let later = batches(&mut random, 3 * DAY, 4, &mut series);
+    assert!(first >= 8, "{first}: no batches that surprise");
+    assert!(
+        later <= first / 2,
+        "{later} in four days, {first} in the first"
+    );
+
+    // What is larger than any batch is told all the same, and so is silence.
+    let from = 7 * DAY;
+    let burst = (0..5).map(|_| 1500.0);
+    assert!(opens_within(&mut series, from, burst).is_some());
+    let calm: Vec<f64> = (0..60).map(|_| random.poisson(50.0)).collect();
+    opens_within(&mut series, from + 5, calm);
+    assert!(opens_within(&mut series, from + 65, (0..10).map(|_| 0.0)).is_some());
+}
+
+#[test]
+fn a_job_on_the_hour_is_expected() {
+    let mut random = Random::new(5);
+    let mut series = Series::new();
+    let job = |bucket: i64| if bucket % 60 == 0 { 150.0 } else { 0.0 };
+    let count =
+        |random: &mut Random, bucket: i64| random.poisson(daily(50.0, bucket) + job(bucket));
+    for bucket in 0..3 * DAY {
+        step(&mut series, count(&mut random, bucket), bucket);
+    }
+    let before = series.incidents;
+    for bucket in 3 * DAY..10 * DAY {
+        step(&mut series, count(&mut random, bucket), bucket);
+    }
+    assert!(
+        series.incidents - before <= 1,
+        "{}",
+        series.incidents - before
+    );
+
+    // It is expected, its absence is not what is told, but what lasts is.
+    let hour = 10 * DAY;
+    series.advance(minute(hour), MINUTE);
+    let plain = daily(50.0, hour);
+    let expected = series.judge(plain + 150.0).expected;
+    assert!((expected - plain - 150.0).abs() < 50.0, "{expected}");
+    assert_eq!(series.judge(plain + 150.0).verdict(), Verdict::Normal);
+    assert_eq!(
+        series.judge(5.0 * (plain + 150.0)).verdict(),
+        Verdict::Critical
+    );
+    let found = opens_within(&mut series, hour, (0..20).map(|_| 0.0));
+    assert!(found.is_some_and(|after| after <= 5), "{found:?}");
+}

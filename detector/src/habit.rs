@@ -1,0 +1,196 @@
+//! How often a series has surprised this much: what comes every hour is not one in a million.
+//!
+//! The law of a series is a model, and some series are not like it: arrivals in batches, jobs that run
+//! when they like. Such a series surprises again and again, and the scale of scores, *once in `N`
+//! buckets*, would not hold. So the occasions on which it surprised are counted, by side and size, and
+//! where a size has come often, how often is what is said of it. Few occasions say nothing: an incident
+//! and its twins of the next days are as surprising as ever.
+
+use serde::{Deserialize, Serialize};
+
+use crate::judgement::Channel;
+
+/// Surprises, in decades, from which occasions are counted.
+const EDGES: [f64; SIZES] = [3.0, 5.0, 8.0, 14.0, 30.0, 75.0, 200.0];
+const SIZES: usize = 7;
+/// Readings after which the occasions counted so far count half.
+const HALVED: u16 = 5040;
+/// Readings that occasions are counted over, on average: so many, half of those before, and so on.
+const MEMORY: f64 = 7560.0;
+/// Occasions from which a size is known to be usual in part, and in full.
+const FEW: f64 = 12.0;
+const MANY: f64 = 24.0;
+/// Readings that one occasion lasts; what comes later is another.
+const APART: u16 = 5;
+/// The scale of scores: a surprise of `S` is one in `10^(S - 0.4)` readings.
+const SCALE: f64 = 0.4;
+
+/// Occasions of one side, as readings by themselves or as sums of them see it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Side {
+    /// Occasions of at least this size.
+    occasions: [u8; SIZES],
+    /// Sizes reached in the occasion under way.
+    reached: u8,
+}
+
+/// The size of a surprise: how many edges it passes.
+fn size(surprise: f64) -> usize {
+    EDGES.iter().filter(|edge| **edge <= surprise).count()
+}
+
+impl Side {
+    const NEW: Side = Side {
+        occasions: [0; SIZES],
+        reached: 0,
+    };
+
+    /// What a surprise is worth: where occasions of its size are many, what their number says.
+    fn tempered(&self, surprise: f64) -> f64 {
+        let Some(size) = size(surprise).checked_sub(1) else {
+            return surprise;
+        };
+        let occasions = f64::from(self.occasions[size]);
+        let known = ((occasions - FEW) / (MANY - FEW)).clamp(0.0, 1.0);
+        if known <= 0.0 {
+            return surprise;
+        }
+        let usual = ((MEMORY / occasions).log10() + SCALE).max(EDGES[0]);
+        surprise - known * (surprise - usual).max(0.0)
+    }
+
+    fn learn(&mut self, surprise: f64) {
+        let sizes = size(surprise);
+        for occasions in self.occasions[..sizes]
+            .iter_mut()
+            .skip(usize::from(self.reached))
+        {
+            *occasions = occasions.saturating_add(1);
+        }
+        self.reached = self.reached.max(sizes as u8);
+    }
+}
+
+/// How often a series has surprised, above and below.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Habit {
+    /// Above and below; readings by themselves, sums of them.
+    sides: [[Side; 2]; 2],
+    /// Readings since the occasion under way began, by side and view.
+    since: [[u16; 2]; 2],
+    /// Readings since the counts were halved.
+    age: u16,
+    spare: [u8; 6],
+}
+
+impl Habit {
+    pub const NEW: Habit = Habit {
+        sides: [[Side::NEW; 2]; 2],
+        since: [[APART; 2]; 2],
+        age: 0,
+        spare: [0; 6],
+    };
+
+    /// What the surprise of a channel (signed) is worth in this series, signed: no more than it is,
+    /// rising with it.
+    pub fn tempered(&self, channel: Channel, signed: f64) -> f64 {
+        let side = &self.sides[usize::from(signed < 0.0)][view(channel)];
+        side.tempered(signed.abs()).copysign(signed)
+    }
+
+    /// Takes the surprises of a reading as its law has them, in the order of [`Channel::ALL`].
+    pub fn learn(&mut self, channels: &[f64; 5]) {
+        self.age += 1;
+        if self.age >= HALVED {
+            self.age = 0;
+            for occasions in self
+                .sides
+                .iter_mut()
+                .flatten()
+                .flat_map(|s| &mut s.occasions)
+            {
+                *occasions /= 2;
+            }
+        }
+        for (below, sides) in self.sides.iter_mut().enumerate() {
+            for (v, side) in sides.iter_mut().enumerate() {
+                let since = &mut self.since[below][v];
+                *since = since.saturating_add(1);
+                let surprise = Channel::ALL
+                    .into_iter()
+                    .zip(channels)
+                    .filter(|(channel, signed)| {
+                        view(*channel) == v && (**signed < 0.0) == (below == 1)
+                    })
+                    .fold(0.0, |most: f64, (_, signed)| most.max(signed.abs()));
+                if surprise < EDGES[0] {
+                    continue;
+                }
+                if *since >= APART {
+                    *since = 0;
+                    side.reached = 0;
+                }
+                side.learn(surprise);
+            }
+        }
+    }
+}
+
+/// 0 for what looks at readings by themselves, 1 for sums of them.
+fn view(channel: Channel) -> usize {
+    usize::from(channel != Channel::Point)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A point surprise of a reading, then `quiet` readings without one.
+    fn occasion(habit: &mut Habit, surprise: f64, quiet: usize) {
+        habit.learn(&[surprise, 0.0, 0.0, 0.0, 0.0]);
+        (0..quiet).for_each(|_| habit.learn(&[0.5, 0.0, 0.0, 0.0, 0.0]));
+    }
+
+    #[test]
+    fn few_occasions_say_nothing() {
+        let mut habit = Habit::NEW;
+        (0..12).for_each(|_| occasion(&mut habit, 20.0, 200));
+        assert_eq!(habit.tempered(Channel::Point, 20.0), 20.0);
+    }
+
+    #[test]
+    fn what_comes_every_hour_is_no_surprise_and_what_is_greater_is() {
+        let mut habit = Habit::NEW;
+        (0..72).for_each(|_| occasion(&mut habit, 14.0, 59));
+        let tempered = |channel, surprise| habit.tempered(channel, surprise);
+        assert!(tempered(Channel::Point, 14.0) < 5.0);
+        assert_eq!(tempered(Channel::Point, 31.0), 31.0);
+        assert_eq!(tempered(Channel::Point, -14.0), -14.0);
+        assert_eq!(tempered(Channel::Twenty, 14.0), 14.0);
+    }
+
+    #[test]
+    fn one_occasion_counts_once() {
+        let mut habit = Habit::NEW;
+        for _ in 0..12 {
+            (0..5).for_each(|_| occasion(&mut habit, -14.0, 0));
+            occasion(&mut habit, 0.0, 100);
+        }
+        assert_eq!(habit.tempered(Channel::Point, -14.0), -14.0);
+    }
+
+    #[test]
+    fn rises_with_the_surprise() {
+        let mut habit = Habit::NEW;
+        (0..200).for_each(|k| occasion(&mut habit, f64::from(k % 40), 20));
+        let mut last = 0.0;
+        for step in 0..1000 {
+            let surprise = 0.1 * f64::from(step);
+            let tempered = habit.tempered(Channel::Point, surprise);
+            assert!(tempered >= last && tempered <= surprise);
+            last = tempered;
+        }
+    }
+}
