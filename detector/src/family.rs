@@ -8,7 +8,7 @@ use crate::judgement::{Judgement, Verdict};
 use crate::lifecycle::Own;
 use crate::moment::{Moment, Pace, DAY};
 use crate::sensitivity::Sensitivity;
-use crate::series::{is_reading, Foretelling, Series, LARGEST};
+use crate::series::{is_forgotten, is_reading, Foretelling, Series, LARGEST};
 use crate::tail;
 use crate::value::{Tuning, Values};
 use crate::volume::{Part, Sums};
@@ -431,6 +431,7 @@ impl Model {
 
     /// Moves the clock to a bucket, see [`Series::advance`].
     pub fn advance(&mut self, at: Moment, pace: Pace) {
+        self.forget_if_old(at, pace);
         match &mut self.state {
             State::Counts(series) => series.advance(at, pace),
             State::Values(values) => values.advance(at, pace),
@@ -481,12 +482,29 @@ impl Model {
         self.conclude(x, j.expected, at, pace);
     }
 
+    /// A series that starts anew chooses anew.
+    fn forget_if_old(&mut self, at: Moment, pace: Pace) {
+        let gap = at.bucket.saturating_sub(self.last_bucket());
+        if self.readings() > 0 && is_forgotten(gap, pace.width()) {
+            // Before anything is handed over, the family forgets what it knew.
+            match &mut self.state {
+                State::Counts(series) => series.advance(at, pace),
+                State::Values(values) => values.advance(at, pace),
+            }
+            self.chooser = Chooser {
+                signed: self.chooser.signed,
+                ..Chooser::NEW
+            };
+        }
+    }
+
     /// Takes a reading for the choice, before it is learned. The first one decides at once; gives whether it did so
     /// otherwise than before.
     fn begin(&mut self, x: f64, at: Moment, pace: Pace) -> bool {
         if !x.is_finite() {
             return false;
         }
+        self.forget_if_old(at, pace);
         self.chooser.learn(x);
         let family = self.family();
         if self.chooser.readings == 1 {

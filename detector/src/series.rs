@@ -134,6 +134,11 @@ pub(crate) fn is_reading(x: f64) -> bool {
     x.is_finite() && x >= 0.0
 }
 
+/// Whether what was learned before a gap of so many buckets says nothing of today.
+pub(crate) fn is_forgotten(gap: i64, width: f64) -> bool {
+    gap > FORGOTTEN_BUCKETS && gap as f64 * width > FORGOTTEN_MINUTES
+}
+
 fn square(x: f64) -> f64 {
     x * x
 }
@@ -240,7 +245,7 @@ impl Series {
         let width = pace.width();
         if self.readings > 0 {
             let gap = at.bucket.saturating_sub(self.last_bucket);
-            if gap > FORGOTTEN_BUCKETS && gap as f64 * width > FORGOTTEN_MINUTES {
+            if is_forgotten(gap, width) {
                 self.start_anew(at.bucket);
             }
         }

@@ -8,6 +8,7 @@ use crate::judgement::Channel as Speaks;
 use crate::lifecycle::Own;
 use crate::moment::{Moment, Pace};
 use crate::sensitivity::Sensitivity;
+use crate::series::is_forgotten;
 
 use super::channel::{Channel, Opinion};
 use super::drift::{self, Drift};
@@ -23,10 +24,8 @@ use super::tuning::Tuning;
 pub(super) const LARGEST: f64 = 1e140;
 /// Readings from which what is learned is clipped.
 const CLIPPED: u64 = 20;
-/// Gap, in readings, after which the short means begin anew; in days, after which all does.
+/// Gap, in readings, after which the short means begin anew.
 const FORGOTTEN_SHORT: i64 = 5;
-const FORGOTTEN_MINUTES: f64 = 144_000.0;
-const FORGOTTEN_BUCKETS: i64 = 10_080;
 
 /// The state of one series of values: fixed size, plain data, deterministic.
 ///
@@ -153,7 +152,7 @@ impl Values {
         let width = pace.width();
         let gap = at.bucket.saturating_sub(self.last_bucket);
         if self.readings > 0 && gap > FORGOTTEN_SHORT {
-            if gap > FORGOTTEN_BUCKETS && gap as f64 * width > FORGOTTEN_MINUTES {
+            if is_forgotten(gap, width) {
                 self.start_anew(at.bucket);
             } else {
                 self.short = self.level;
