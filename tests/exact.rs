@@ -1,7 +1,5 @@
 //! Corners of exactness, one by one: what `property` found, and what it is too rare to find.
 
-use detector::snapshot::PREVIOUS;
-use detector::{Ground, Model};
 use testbed::monitored::{calm_sql, minute, Monitored, EPOCH};
 use testbed::Cluster;
 

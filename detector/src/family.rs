@@ -67,6 +67,8 @@ const SPIKES: f64 = 8.0;
 /// nor one that scatters so much that a count law would be deaf: index and dispersion.
 const RAGGED: f64 = 10.0;
 const RAGGED_DISPERSION: f64 = 0.5;
+/// Times as much of each is needed where the readings were declared to be counts.
+const DECLARED: f64 = 3.0;
 /// Share of each that it must fall below before a series of values is one of counts again.
 const AGAIN: f64 = 0.5;
 
@@ -186,9 +188,11 @@ impl Chooser {
             return now;
         }
         let (typical, odd) = (f64::from(self.typical).exp() - 1.0, f64::from(self.odd));
-        if odd > ODD || typical > LARGE || self.is_strange(1.0, typical) {
+        // Payments have incidents too: what is declared to be counts is believed for longer.
+        let share = if self.undeclared != 0 { 1.0 } else { DECLARED };
+        if odd > ODD || typical > LARGE || self.is_strange(share, typical) {
             Family::Values
-        } else if odd < WHOLE && typical < SMALL && !self.is_strange(AGAIN, typical) {
+        } else if odd < WHOLE && typical < SMALL && !self.is_strange(AGAIN * share, typical) {
             Family::Counts
         } else {
             now
@@ -493,6 +497,7 @@ impl Model {
             }
             self.chooser = Chooser {
                 signed: self.chooser.signed,
+                undeclared: self.chooser.undeclared,
                 ..Chooser::NEW
             };
         }

@@ -31,7 +31,10 @@ fn step(model: &mut Model, x: f64, bucket: i64) -> Assessment {
 }
 
 fn after(readings: impl IntoIterator<Item = f64>) -> Model {
-    let mut model = Model::new();
+    fed(Model::new(), readings)
+}
+
+fn fed(mut model: Model, readings: impl IntoIterator<Item = f64>) -> Model {
     for (bucket, x) in (0..).zip(readings) {
         step(&mut model, x, bucket);
     }
@@ -78,22 +81,38 @@ fn gamma(random: &mut Random, shape: u32) -> f64 {
     sum / f64::from(shape)
 }
 
+/// The family that numbers choose of which nobody said what they are.
+fn undeclared(readings: &[f64]) -> Family {
+    fed(Model::undeclared(), readings.iter().copied()).family()
+}
+
 #[test]
 fn whole_numbers_that_no_count_law_describes_are_values() {
     let mut random = Random::new(6);
     // As large as their deviation, at all sizes: an exponential law.
-    let ragged = (0..600).map(|_| (60.0 * gamma(&mut random, 1)).floor());
+    let ragged: Vec<f64> = (0..1500)
+        .map(|_| (60.0 * gamma(&mut random, 1)).floor())
+        .collect();
+    assert_eq!(undeclared(&ragged), Family::Values);
+    // So ragged that it is seen even where they were declared to be counts.
     assert_eq!(after(ragged).family(), Family::Values);
     // Ordinary counts, and in one reading of a hundred and fifty ten times as many.
     let mut random = Random::new(7);
-    let bursty = (0..6000).map(|i| {
-        let rate = 12.0 * log_normal(&mut random, 0.4);
-        random.poisson(if i % 150 == 140 { 10.0 * rate } else { rate })
-    });
-    assert_eq!(after(bursty).family(), Family::Values);
+    let bursty: Vec<f64> = (0..6000)
+        .map(|i| {
+            let rate = 12.0 * log_normal(&mut random, 0.4);
+            random.poisson(if i % 150 == 140 { 10.0 * rate } else { rate })
+        })
+        .collect();
+    assert_eq!(undeclared(&bursty), Family::Values);
+    // A tenth as many bursts are the incidents of payments, where they were declared to be counts.
+    let incidents = bursty.iter().take(600).copied();
+    assert_eq!(after(incidents).family(), Family::Counts);
     // Nothing, and at times twenty at once.
-    let spikes = (0..1500).map(|i| if i % 100 == 99 { 20.0 } else { 0.0 });
-    assert_eq!(after(spikes).family(), Family::Values);
+    let spikes: Vec<f64> = (0..1500)
+        .map(|i| if i % 100 == 99 { 20.0 } else { 0.0 })
+        .collect();
+    assert_eq!(undeclared(&spikes), Family::Values);
 }
 
 #[test]
