@@ -115,7 +115,7 @@ fn series_without_a_place_are_folded_as_one() {
     ));
     assert!(expected > 300, "{expected}");
     m.assert_models();
-    for (memory, fewer) in [("1MB", false), ("4MB", true)] {
+    for (memory, fewer) in [("1MB", false), ("8MB", true)] {
         m.run("LOAD 'cloudwalk_monitor'");
         m.run(&format!(
             "ALTER SYSTEM SET cloudwalk_monitor.shared_memory = '{memory}'"
