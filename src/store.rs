@@ -569,8 +569,10 @@ pub fn snapshot(m: &Monitor, before: i64) -> Option<Snapshot> {
 /// ANALYZE.
 pub fn table_size(m: &Monitor) -> i64 {
     one(
-        "SELECT pg_catalog.pg_relation_size($1::regclass) + (SELECT coalesce(sum(pg_catalog.pg_relation_size(t.relid)), 0) \
-            FROM pg_catalog.pg_partition_tree($1::regclass) t WHERE t.relid <> $1::regclass)::bigint",
+        // A table that was dropped meanwhile has none.
+        "SELECT pg_catalog.pg_relation_size(r.id) + (SELECT coalesce(sum(pg_catalog.pg_relation_size(t.relid)), 0) \
+            FROM pg_catalog.pg_partition_tree(r.id) t WHERE t.relid <> r.id)::bigint \
+           FROM (SELECT pg_catalog.to_regclass($1) AS id) r",
         &[m.relation.as_str().into()],
     )
     .unwrap_or(0)
