@@ -538,12 +538,8 @@ fn encode_monitor(ground: &Ground, life: &Lifecycle) -> Vec<u8> {
 }
 
 fn decode_monitor(bytes: &[u8]) -> Option<(Ground, Lifecycle)> {
-    let both = || {
-        let (ground, life) = decode_pair(bytes)?;
-        Some((Ground::decode(ground).ok()?, life))
-    };
-    // Version 2 of the states stored no lifecycle of it.
-    both().or_else(|| Some((Ground::decode(bytes).ok()?, Lifecycle::new())))
+    let (ground, life) = decode_pair(bytes)?;
+    Some((Ground::decode(ground).ok()?, life))
 }
 
 fn encode_series(series: &detector::Model, life: &Lifecycle, born: i64) -> Vec<u8> {

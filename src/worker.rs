@@ -565,9 +565,10 @@ fn changed_first(segment: Segment, known: &Known) -> Vec<usize> {
     let mut order: Vec<usize> = (0..known.monitors.len()).collect();
     order.sort_by_cached_key(|i| {
         let id = known.monitors[*i].id;
-        let cell = segment.cell(id).map(|(_, cell)| cell);
-        let version = cell.map(|c| c.version.load(Ordering::Acquire));
-        version.as_ref() == known.versions.get(&id)
+        let version = segment
+            .cell_of(id)
+            .map(|c| c.version.load(Ordering::Acquire));
+        version.is_some() && version.as_ref() == known.versions.get(&id)
     });
     order
 }
@@ -644,8 +645,7 @@ fn read(
             .store(settings::sealed_horizon(), Ordering::Relaxed);
         let mut monitors = store::monitors();
         let is_loaded = |m: &Monitor| {
-            let mut cells = segment.cells().map(|(_, c)| c);
-            let own = cells.find(|c| c.id.load(Ordering::Acquire) == m.id);
+            let own = segment.cell_of(m.id);
             own.is_some_and(|c| c.state.load(Ordering::Acquire) == LIVE)
         };
         if !monitors.iter().all(is_loaded) {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
-use crate::incident::{Incident, REMEMBERED};
-use crate::judgement::{Judgement, Verdict};
+use crate::incident::{self, Incident, REMEMBERED};
+use crate::judgement::Judgement;
 use crate::lifecycle::Own;
 use crate::moment::{Moment, Pace, DAY};
 use crate::sensitivity::Sensitivity;
@@ -338,8 +338,7 @@ impl Model {
 
     /// The latest incident, open or not.
     pub fn last_incident(&self) -> Option<&Incident> {
-        let last = self.incidents().checked_sub(1)?;
-        self.recent().get(last as usize % REMEMBERED)
+        incident::latest(self.recent(), self.incidents())
     }
 
     /// The incident that goes on, if one does.
@@ -419,14 +418,7 @@ impl Model {
         self.begin(x, at, pace);
         let (judgement, bounds) = match &mut self.state {
             State::Counts(series) => series.step_bounded(x, at, pace, sensitivity),
-            State::Values(values) => {
-                values.advance(at, pace);
-                let judgement = values.judge(x).in_decades();
-                let anomalous = sensitivity.verdict(&judgement, true) >= Verdict::Warning;
-                let bounds = anomalous.then(|| values.bounds_under(Some(x), sensitivity));
-                values.learn(x);
-                (judgement, bounds)
-            }
+            State::Values(values) => values.step_bounded(x, at, pace, sensitivity),
         };
         let bounds = bounds.map(|bounds| self.tidy(bounds, Some(x), judgement.expected));
         self.conclude(x, judgement.expected, at, pace);

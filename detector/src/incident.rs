@@ -73,6 +73,19 @@ pub struct Incident {
     pub peak_surprise: f64,
 }
 
+/// The latest of the incidents that are remembered, of which there were so many.
+pub(crate) fn latest(recent: &[Incident; REMEMBERED], count: u32) -> Option<&Incident> {
+    let last = count.checked_sub(1)?;
+    recent.get(last as usize % REMEMBERED)
+}
+
+/// The one that goes on, if one does.
+pub(crate) fn open_one(recent: &mut [Incident; REMEMBERED], count: u32) -> Option<&mut Incident> {
+    let last = count.checked_sub(1)?;
+    let incident = recent.get_mut(last as usize % REMEMBERED)?;
+    incident.is_open().then_some(incident)
+}
+
 impl Incident {
     /// No incident.
     pub const NONE: Incident = Incident {

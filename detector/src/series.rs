@@ -6,7 +6,7 @@ use crate::bounds::Bounds;
 use crate::dispersion::{self, Dispersion, Dispersions, Residual};
 use crate::habit::Habit;
 use crate::hour::{self, Hour};
-use crate::incident::{Closing, Event, Incident, Watch, OPEN, QUIET, REMEMBERED, STALE};
+use crate::incident::{self, Closing, Event, Incident, Watch, OPEN, QUIET, REMEMBERED, STALE};
 use crate::judgement::{Channel, Judgement, Verdict};
 use crate::level::{self, Levels, DEPARTURE, FAST, SLOW};
 use crate::lifecycle::Own;
@@ -196,8 +196,7 @@ impl Series {
 
     /// The latest incident, open or not.
     pub fn last_incident(&self) -> Option<&Incident> {
-        let last = self.incidents.checked_sub(1)?;
-        self.recent.get(last as usize % REMEMBERED)
+        incident::latest(&self.recent, self.incidents)
     }
 
     /// Advances, judges and learns one reading. What is no reading changes nothing.
@@ -289,11 +288,8 @@ impl Series {
     /// Forgets all but its incidents.
     fn start_anew(&mut self, bucket: i64) {
         let (mut recent, incidents) = (self.recent, self.incidents);
-        if let Some(last) = incidents.checked_sub(1) {
-            let last = &mut recent[last as usize % REMEMBERED];
-            if last.is_open() {
-                last.close(Closing::Resolved, bucket);
-            }
+        if let Some(incident) = incident::open_one(&mut recent, incidents) {
+            incident.close(Closing::Resolved, bucket);
         }
         *self = Series {
             recent,
@@ -535,13 +531,9 @@ impl Series {
             self.incidents = self.incidents.saturating_add(1);
             return;
         }
-        let Some(last) = self.incidents.checked_sub(1) else {
+        let Some(incident) = incident::open_one(&mut self.recent, self.incidents) else {
             return;
         };
-        let incident = &mut self.recent[last as usize % REMEMBERED];
-        if !incident.is_open() {
-            return;
-        }
         incident.goes_on(j, x, bucket);
         if let Event::Closes(closing) = event {
             incident.close(closing, bucket);
@@ -550,11 +542,7 @@ impl Series {
 
     /// The open incident goes on over buckets without data, of which nothing is learned.
     pub(crate) fn stay_silent(&mut self, buckets: u32, last: i64) {
-        let Some(k) = self.incidents.checked_sub(1) else {
-            return;
-        };
-        let incident = &mut self.recent[k as usize % REMEMBERED];
-        if incident.is_open() {
+        if let Some(incident) = incident::open_one(&mut self.recent, self.incidents) {
             incident.stay_silent(buckets, last);
         }
     }

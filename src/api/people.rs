@@ -146,8 +146,8 @@ fn note_maintenance(monitor: Option<&str>, since: Option<TimestampWithTimeZone>)
     let monitor = monitor.unwrap_or_else(|| refuse_missing("monitor"));
     let since = since.unwrap_or_else(|| refuse_missing("since"));
     let m = store::monitor_by_name(monitor);
-    let bucket = m.calendar.bucket(store::micros(since)).unwrap_or(i64::MIN);
     let begins = store::micros(since);
+    let bucket = m.calendar.bucket(begins).unwrap_or(i64::MIN);
     if begins < calendar::now() {
         store::note_unfolded(&m, begins);
     }

@@ -97,7 +97,8 @@ impl Segment {
         Some(wake)
     }
 
-    fn cell_of(&self, monitor: i32) -> Option<&'static Cell> {
+    /// The cell of a monitor, where it has one: takes none into use.
+    pub fn cell_of(&self, monitor: i32) -> Option<&'static Cell> {
         let mut cells = self.cells();
         cells
             .find(|(_, c)| c.id.load(Ordering::Acquire) == monitor)

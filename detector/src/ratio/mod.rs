@@ -11,7 +11,7 @@ pub mod tail;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
-use crate::incident::{Closing, Event, Incident, Watch, REMEMBERED};
+use crate::incident::{self, Closing, Event, Incident, Watch, REMEMBERED};
 use crate::judgement::{Channel, Judgement, Verdict};
 use crate::lifecycle::Own;
 use crate::sensitivity::Sensitivity;
@@ -125,10 +125,7 @@ impl Ratio {
 
     /// The incident that goes on, if one does.
     pub fn open_incident(&self) -> Option<&Incident> {
-        let last = self.incidents.checked_sub(1)?;
-        self.recent
-            .get(last as usize % REMEMBERED)
-            .filter(|incident| incident.is_open())
+        incident::latest(&self.recent, self.incidents).filter(|incident| incident.is_open())
     }
 
     /// Judges a bucket and learns it. None, and nothing changes, where it is no reading: the whole is not above zero,
@@ -165,8 +162,7 @@ impl Ratio {
 
     /// What its own incident says of the bucket last learned.
     pub fn own(&self, bucket: i64) -> Own {
-        let last = self.incidents.checked_sub(1);
-        let last = last.and_then(|n| self.recent.get(n as usize % REMEMBERED));
+        let last = incident::latest(&self.recent, self.incidents);
         Own::of(&self.watch, last, bucket)
     }
 
@@ -319,11 +315,7 @@ impl Ratio {
             self.incidents = self.incidents.saturating_add(1);
             return;
         }
-        let Some(last) = self.incidents.checked_sub(1) else {
-            return;
-        };
-        let incident = &mut self.recent[last as usize % REMEMBERED];
-        if incident.is_open() {
+        if let Some(incident) = incident::open_one(&mut self.recent, self.incidents) {
             incident.goes_on(j, share, bucket);
             if let Event::Closes(closing) = event {
                 incident.close(closing, bucket);

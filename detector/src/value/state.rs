@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
-use crate::incident::{Closing, Event, Incident, OPEN, QUIET, REMEMBERED};
-use crate::judgement::Channel as Speaks;
+use crate::incident::{self, Closing, Event, Incident, OPEN, QUIET, REMEMBERED};
+use crate::judgement::{Channel as Speaks, Judgement, Verdict};
 use crate::lifecycle::Own;
 use crate::moment::{Moment, Pace};
 use crate::sensitivity::Sensitivity;
@@ -117,8 +117,7 @@ impl Values {
 
     /// The latest incident, open or not.
     pub fn last_incident(&self) -> Option<&Incident> {
-        let last = self.incidents.checked_sub(1)?;
-        self.recent.get(last as usize % REMEMBERED)
+        incident::latest(&self.recent, self.incidents)
     }
 
     /// The incident that goes on, if one does.
@@ -145,6 +144,31 @@ impl Values {
         view.judgement
     }
 
+    /// [`step`](Values::step) in the decades of all families, as [`Series`](crate::Series) has it: where the verdict under a
+    /// sensitivity is not normal, also which values would have been.
+    pub(crate) fn step_bounded(
+        &mut self,
+        x: f64,
+        at: Moment,
+        pace: Pace,
+        sensitivity: &Sensitivity,
+    ) -> (Judgement, Option<Bounds>) {
+        let tuning = &Tuning::SHIPPED;
+        self.advance(at, pace);
+        if self.readings == 0 || !x.is_finite() {
+            let judgement = self.judge(x).in_decades();
+            self.learn(x);
+            return (judgement, None);
+        }
+        let x = x.clamp(-LARGEST, LARGEST);
+        let view = self.view(x, tuning);
+        let judgement = view.judgement.in_decades();
+        let anomalous = sensitivity.verdict(&judgement, true) >= Verdict::Warning;
+        let bounds = anomalous.then(|| self.bounds_under(Some(x), sensitivity));
+        self.learn_view(x, &view, tuning);
+        (judgement, bounds)
+    }
+
     /// Moves the clock to a bucket. To be called once before that bucket is judged or learned.
     /// After a gap the short means begin anew, after one of 100 days (and a week of minutes at
     /// least) the series does: what was learned before says nothing of today.
@@ -168,10 +192,8 @@ impl Values {
 
     /// Forgets all but its incidents.
     fn start_anew(&mut self, bucket: i64) {
-        if let Some(incident) = self.latest() {
-            if incident.is_open() {
-                incident.close(Closing::Resolved, bucket);
-            }
+        if let Some(incident) = self.open_one() {
+            incident.close(Closing::Resolved, bucket);
         }
         *self = Values {
             recent: self.recent,
@@ -188,9 +210,8 @@ impl Values {
         self.governor = Governor::NEW;
     }
 
-    fn latest(&mut self) -> Option<&mut Incident> {
-        let last = self.incidents.checked_sub(1)?;
-        self.recent.get_mut(last as usize % REMEMBERED)
+    fn open_one(&mut self) -> Option<&mut Incident> {
+        incident::open_one(&mut self.recent, self.incidents)
     }
 
     fn moment(&self) -> Moment {
@@ -280,7 +301,7 @@ impl Values {
 
     /// Silence that nothing is learned of: buckets without data up to `last`. The incident that is open counts them.
     pub fn stay_silent(&mut self, buckets: u32, last: i64) {
-        if let Some(incident) = self.latest().filter(|incident| incident.is_open()) {
+        if let Some(incident) = self.open_one() {
             incident.stay_silent(buckets, last);
         }
     }
@@ -510,12 +531,9 @@ impl Values {
             self.incidents = self.incidents.saturating_add(1);
             return;
         }
-        let Some(incident) = self.latest() else {
+        let Some(incident) = self.open_one() else {
             return;
         };
-        if !incident.is_open() {
-            return;
-        }
         incident.goes_on(&view.judgement.in_decades(), x, bucket);
         if let Event::Closes(closing) = event {
             incident.close(closing, bucket);
