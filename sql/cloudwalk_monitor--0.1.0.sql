@@ -158,15 +158,17 @@ CREATE TABLE watched_partitions (
   monitor     integer     NOT NULL,
   relation    oid         NOT NULL,
   file        bigint      NOT NULL,
+  read_as     text        NOT NULL,
   attached_by bigint      NOT NULL,
   since       timestamptz NOT NULL,
   until       timestamptz NOT NULL,
   PRIMARY KEY (monitor, relation)
 );
-COMMENT ON TABLE watched_partitions IS 'Partitions of watched tables when the worker last looked: no trigger tells that one was attached, detached, dropped or truncated.';
+COMMENT ON TABLE watched_partitions IS 'Watched tables and their partitions when the worker last looked: no trigger tells that one was attached, detached, dropped or truncated, or that a column has another type.';
 COMMENT ON COLUMN watched_partitions.monitor IS 'Number of the monitor.';
-COMMENT ON COLUMN watched_partitions.relation IS 'The partition, or the partitioned table itself.';
-COMMENT ON COLUMN watched_partitions.file IS 'Where its rows are stored; another after TRUNCATE.';
+COMMENT ON COLUMN watched_partitions.relation IS 'The partition, or the table itself.';
+COMMENT ON COLUMN watched_partitions.file IS 'Where its rows are stored; another after TRUNCATE. 0 for a table that has no partitions.';
+COMMENT ON COLUMN watched_partitions.read_as IS 'Number of each column that is read, and its type as far as it matters to what is read.';
 COMMENT ON COLUMN watched_partitions.attached_by IS 'The transaction that made it a partition.';
 COMMENT ON COLUMN watched_partitions.since IS 'Its rows lie from here on; -infinity where its bounds do not tell.';
 COMMENT ON COLUMN watched_partitions.until IS 'And not after this.';
@@ -561,6 +563,23 @@ COMMENT ON COLUMN monitors.series_columns IS 'Columns whose distinct values make
 COMMENT ON COLUMN monitors.bucket IS 'Width of a bucket.';
 COMMENT ON COLUMN monitors.time_zone IS 'Time zone of the seasons.';
 
+CREATE FUNCTION unfit_columns(source regclass, time_column name, value_column name, series_columns name[])
+RETURNS TABLE (column_name name, role text, type_name text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT c.column_name, c.role, format_type(a.atttypid, NULL)
+    FROM (SELECT $2 AS column_name, 'time' AS role
+          UNION ALL SELECT $3, 'value' WHERE $3 IS NOT NULL
+          UNION ALL SELECT unnest($4), 'series') c
+    LEFT JOIN pg_attribute a ON a.attrelid = $1 AND a.attname = c.column_name AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_type t ON t.oid = a.atttypid
+   WHERE CASE WHEN t.oid IS NULL THEN true
+              WHEN c.role = 'time' THEN t.oid <> 'timestamptz'::regtype
+              WHEN c.role = 'value' THEN t.oid <> ALL ('{int2,int4,int8,numeric,float8,float4}'::regtype[])
+              ELSE t.typtype <> 'e' AND t.oid <> ALL ('{text,varchar,bpchar,name,int2,int4,int8,bool,uuid}'::regtype[]) END
+$$;
+COMMENT ON FUNCTION unfit_columns(regclass, name, name, name[]) IS
+  'Which of these columns of a table are not there (type_name is NULL), or of a type that their role does not allow.';
+
 CREATE FUNCTION watch_table(source regclass, time_column name, value_column name DEFAULT NULL,
                             series_columns name[] DEFAULT '{}', bucket interval DEFAULT '1 minute',
                             name text DEFAULT NULL, time_zone text DEFAULT 'UTC')
@@ -635,31 +654,17 @@ BEGIN
             DETAIL = 'Seasons follow the days of a time zone.',
             HINT = 'See pg_timezone_names, for example America/Sao_Paulo.';
   END IF;
-  FOR wanted IN
-    SELECT c.column_name, c.role, a.atttypid, t.typname
-      FROM (SELECT time_column AS column_name, 'time' AS role
-            UNION ALL SELECT value_column, 'value' WHERE value_column IS NOT NULL
-            UNION ALL SELECT unnest(series_columns), 'series') c
-      LEFT JOIN pg_attribute a ON a.attrelid = source AND a.attname = c.column_name
-                              AND a.attnum > 0 AND NOT a.attisdropped
-      LEFT JOIN pg_type t ON t.oid = a.atttypid
-  LOOP
-    IF wanted.atttypid IS NULL THEN
+  FOR wanted IN SELECT * FROM unfit_columns(source, time_column, value_column, series_columns) LOOP
+    IF wanted.type_name IS NULL THEN
       RAISE EXCEPTION 'column "%" of table "%" does not exist', wanted.column_name, source
         USING ERRCODE = 'undefined_column',
               DETAIL = format('It was named as %s column.', wanted.role),
               HINT = 'Name columns as \d shows them.';
-    ELSIF wanted.role = 'time' AND wanted.atttypid <> 'timestamptz'::regtype
-       OR wanted.role = 'value' AND wanted.atttypid NOT IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype,
-             'numeric'::regtype, 'float8'::regtype, 'float4'::regtype)
-       OR wanted.role = 'series' AND wanted.atttypid NOT IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype,
-             'name'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'bool'::regtype, 'uuid'::regtype)
-         AND (SELECT y.typtype FROM pg_type y WHERE y.oid = wanted.atttypid) <> 'e' THEN
-      RAISE EXCEPTION 'column "%" of type % cannot be the % column', wanted.column_name, wanted.typname, wanted.role
-        USING ERRCODE = 'datatype_mismatch',
-              DETAIL = 'A time column is timestamptz, a value column a number, a series column text, integer, boolean, uuid or enum.',
-              HINT = 'Add a generated column of such a type and watch that.';
     END IF;
+    RAISE EXCEPTION 'column "%" of type % cannot be the % column', wanted.column_name, wanted.type_name, wanted.role
+      USING ERRCODE = 'datatype_mismatch',
+            DETAIL = 'A time column is timestamptz, a value column a number, a series column text, integer, boolean, uuid or enum.',
+            HINT = 'Add a generated column of such a type and watch that.';
   END LOOP;
   IF label = 'transactions' OR EXISTS (SELECT FROM watched w WHERE w.name = label) THEN
     RAISE EXCEPTION 'monitor "%" already exists', label
@@ -1256,6 +1261,10 @@ WITH watching AS (
 SELECT m.name AS monitor, 'rows' AS what, 'its table was dropped' AS reason
   FROM monitors m WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = m.relation)
 UNION ALL
+SELECT m.name, 'rows', CASE WHEN u.type_name IS NULL THEN format('%s has no column %I any more, its %s column', m.relation, u.column_name, u.role)
+                            ELSE format('column %I of %s is of type %s now, which cannot be its %s column', u.column_name, m.relation, u.type_name, u.role) END
+  FROM monitors m JOIN pg_class c ON c.oid = m.relation, unfit_columns(m.relation, m.time_column, m.value_column, m.series_columns) u
+UNION ALL
 SELECT w.monitor, CASE w.part WHEN 'judge' THEN 'verdicts' ELSE 'rows' END, format('%s has no trigger %s', w.relation, w.trigger)
   FROM watching w WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = w.relation AND t.tgname = w.trigger)
 UNION ALL
@@ -1362,6 +1371,8 @@ END
 $$;
 -- The condition of a trigger is evaluated as whoever inserts.
 GRANT EXECUTE ON FUNCTION row_is_unrecorded() TO PUBLIC;
+-- It reads the catalog alone, for watch_table and blind_spots.
+GRANT EXECUTE ON FUNCTION unfit_columns(regclass, name, name, name[]) TO PUBLIC;
 
 -- Starts the worker, so that the first insert is judged already.
 SELECT start_monitor();

@@ -1,5 +1,6 @@
-//! Partitions come and go without a row trigger: DETACH, ATTACH, DROP, and TRUNCATE of a partition itself. Each round
-//! that reads the monitors compares the partitions with those it saw last, and has folded again what changed.
+//! What happens to rows without a row trigger: partitions are attached, detached, dropped or truncated themselves, and
+//! columns get another type. Each round that reads the monitors compares tables and
+//! partitions with those it saw last, and has folded again what changed.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -8,7 +9,7 @@ use crate::round::Place;
 use crate::shared::NEVER;
 use crate::store::{self, Partition};
 
-/// Looks for partitions of a monitor that changed since the last look, and marks the monitor dirty from the earliest
+/// Looks for changes of a monitor's table and its partitions since the last look, and marks the monitor dirty from the earliest
 /// change on. Rows that are gone and were older than `sealed_horizon` are retention, and change nothing; rows that came
 /// are taken in whatever their age, as inserted ones are. To be called where the extension's tables may be written,
 /// under the lock of rounds.

@@ -1,6 +1,7 @@
-//! How a trigger reads a row: the columns of its monitor, resolved once per backend and trigger.
+//! How a trigger reads a row: the columns of its monitor, resolved once per backend and trigger, and anew when a
+//! relation has changed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::rc::Rc;
@@ -90,6 +91,13 @@ thread_local! {
     static PLANS: RefCell<HashMap<Id, Rc<Plan>>> = RefCell::new(HashMap::new());
     /// The plan asked for last: a statement asks for the same again and again.
     static LAST: RefCell<Option<(Id, Rc<Plan>)>> = const { RefCell::new(None) };
+    /// Whether a relation may have other columns than when the plans were made.
+    static STALE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A relation has changed: what is known of columns and their types may hold no more. May be called at any time.
+pub fn relation_changed() {
+    STALE.set(true);
 }
 
 /// A row counts for this much at most, either way: all that the detector tells apart.
@@ -153,6 +161,10 @@ pub unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<Plan>, String>
     let trigger = &*data.tg_trigger;
     let relation = &*data.tg_relation;
     let id = (trigger.tgoid.to_u32(), relation.rd_id.to_u32());
+    if STALE.replace(false) {
+        LAST.set(None);
+        PLANS.with_borrow_mut(HashMap::clear);
+    }
     let last = LAST.with_borrow(|l| {
         l.as_ref()
             .filter(|(known, _)| *known == id)

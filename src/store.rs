@@ -83,6 +83,7 @@ unsafe extern "C-unwind" fn forget(_arg: pg_sys::Datum, _relation: pg_sys::Oid) 
         }
     });
     CHANGED.set(true);
+    crate::plan::relation_changed();
 }
 
 fn home() -> Option<Home> {
@@ -340,10 +341,34 @@ pub fn monitors() -> Vec<Monitor> {
     let mut list = vec![shipped()];
     // While a dump is restored, a table's rows come before its triggers: until then there is nothing to follow.
     list.extend(watched(
-        "EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = relation AND t.tgname = 'cloudwalk_monitor_record_' || id)",
+        &format!(
+            "EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = relation AND t.tgname = 'cloudwalk_monitor_record_' || id) \
+             AND NOT {}",
+            is_unreadable()
+        ),
         &[],
     ));
     list
+}
+
+/// SQL for whether a row of `watched` names columns that cannot be read any more.
+fn is_unreadable() -> String {
+    format!(
+        "EXISTS (SELECT FROM {}.unfit_columns(relation, time_column, value_column, series_columns))",
+        schema()
+    )
+}
+
+/// Drops the stored states of tables that cannot be read: rows come in that nobody counts.
+pub fn forget_unreadable() {
+    write(
+        &format!(
+            "DELETE FROM {0}.snapshots s USING {0}.watched w WHERE w.id = s.monitor AND {1}",
+            schema(),
+            is_unreadable()
+        ),
+        &[],
+    );
 }
 
 /// The monitor of a name, or an error that says where to look.
@@ -351,7 +376,7 @@ pub fn monitor_by_name(name: &str) -> Monitor {
     if name == SHIPPED_NAME {
         return shipped();
     }
-    watched("name = $1", &[name.into()])
+    let monitor = watched("name = $1", &[name.into()])
         .pop()
         .unwrap_or_else(|| {
             fault::raise(
@@ -360,7 +385,17 @@ pub fn monitor_by_name(name: &str) -> Monitor {
                 "No table is watched under this name.".into(),
                 "See the view monitors; watch_table adds one.",
             )
-        })
+        });
+    let unfit = format!("id = $1 AND {}", is_unreadable());
+    if !watched(&unfit, &[monitor.id.into()]).is_empty() {
+        fault::raise(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+            format!("the table of monitor \"{name}\" cannot be read any more"),
+            "A column that it reads is gone, or has a type that cannot be read.".into(),
+            "See the view blind_spots; then unwatch_table and watch_table it anew.",
+        )
+    }
+    monitor
 }
 
 /// The rules of a monitor.
@@ -603,12 +638,15 @@ pub fn newest_snapshot(m: &Monitor) -> Option<i64> {
     m.calendar.bucket(micros(time))
 }
 
-/// A partition with rows in it, as it is now or was when it was last looked at.
+/// A table or partition with rows in it, as it is now or was when it was last looked at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Partition {
     pub relation: u32,
-    /// Where its rows are stored: another file after TRUNCATE.
+    /// Where the rows of a partition are stored: another file after TRUNCATE. 0 for a table of its own, whose trigger tells of
+    /// that.
     pub file: i64,
+    /// Number of each column that is read, and its type as far as it matters to what is read.
+    pub read_as: String,
     /// The transaction that made it a partition.
     pub attached_by: i64,
     /// Its rows lie from here on; -infinity where its bounds do not tell.
@@ -621,40 +659,56 @@ fn partition(r: &pgrx::spi::SpiHeapTupleData) -> Option<Partition> {
     Some(Partition {
         relation: get::<pg_sys::Oid>(r, 1)?.to_u32(),
         file: get(r, 2)?,
-        attached_by: get(r, 3)?,
-        since: micros(get(r, 4)?),
-        until: micros(get(r, 5)?),
+        read_as: get(r, 3)?,
+        attached_by: get(r, 4)?,
+        since: micros(get(r, 5)?),
+        until: micros(get(r, 6)?),
     })
 }
 
-/// The partitions that hold the rows of a monitor's table, and the table itself as the first; none where it is not
-/// partitioned. Bounds are those of partitions by range of the time column; others may hold rows of any time.
+/// A monitor's table, and the partitions that hold its rows where it has any. Bounds are those of partitions by range of
+/// the time column; others may hold rows of any time.
 pub fn partitions(m: &Monitor) -> Vec<Partition> {
+    let read: Vec<String> = [&m.time_column]
+        .into_iter()
+        .chain(&m.value_column)
+        .chain(&m.series_columns)
+        .cloned()
+        .collect();
     all(
-        "SELECT c.oid, c.relfilenode::bigint, coalesce((i.xmin::text)::bigint, 0), \
+        "SELECT c.oid, CASE WHEN c.relkind = 'r' AND t.level = 0 THEN 0 ELSE c.relfilenode::bigint END, \
+                (SELECT string_agg(a.attnum || ' ' || CASE WHEN a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'integer' \
+                                                           WHEN a.atttypid IN ('text'::regtype, 'varchar'::regtype) THEN 'text' \
+                                                           ELSE a.atttypid::text END, ',' ORDER BY array_position($3, a.attname::text)) \
+                   FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = ANY ($3) AND NOT a.attisdropped), \
+                coalesce((i.xmin::text)::bigint, 0), \
                 coalesce((SELECT b.bound::timestamptz FROM substring(d.bounds FROM $re$^FOR VALUES FROM \\('([^']*)'$re$) AS b(bound) \
                            WHERE d.by_time), '-infinity'), \
                 coalesce((SELECT b.bound::timestamptz FROM substring(d.bounds FROM $re$ TO \\('([^']*)'$re$) AS b(bound) \
                            WHERE d.by_time), 'infinity') \
-           FROM pg_catalog.pg_partition_tree($1::regclass) t JOIN pg_catalog.pg_class c ON c.oid = t.relid \
-           LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid \
+           FROM (SELECT $1::regclass AS relid, 0 AS level UNION ALL \
+                 SELECT relid, level FROM pg_catalog.pg_partition_tree($1::regclass) WHERE isleaf AND level > 0) t \
+           JOIN pg_catalog.pg_class c ON c.oid = t.relid \
+           LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid AND t.level > 0 \
            LEFT JOIN LATERAL (SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bounds, \
                 p.partstrat = 'r' AND a.attname = $2 AS by_time \
                   FROM pg_catalog.pg_partitioned_table p JOIN pg_catalog.pg_attribute a \
                     ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0] \
                  WHERE p.partrelid = i.inhparent) d ON true \
-          WHERE (t.isleaf OR t.level = 0) \
-            AND EXISTS (SELECT FROM pg_catalog.pg_partitioned_table p WHERE p.partrelid = $1::regclass) \
           ORDER BY t.level, c.oid",
-        &[m.relation.as_str().into(), m.time_column.as_str().into()],
+        &[
+            m.relation.as_str().into(),
+            m.time_column.as_str().into(),
+            read.into(),
+        ],
         partition,
     )
 }
 
-/// The partitions of a monitor when they were last looked at.
+/// What `partitions` gave when it was last looked at.
 pub fn known_partitions(m: &Monitor) -> Vec<Partition> {
     let sql = format!(
-        "SELECT relation, file, attached_by, since, until FROM {}.watched_partitions WHERE monitor = $1",
+        "SELECT relation, file, read_as, attached_by, since, until FROM {}.watched_partitions WHERE monitor = $1",
         schema()
     );
     all(&sql, &[m.id.into()], partition)
@@ -670,13 +724,14 @@ pub fn set_known_partitions(m: &Monitor, list: &[Partition]) {
     for p in list {
         write(
             &format!(
-                "INSERT INTO {table} (monitor, relation, file, attached_by, since, until) \
-                 VALUES ($1, $2, $3, $4, $5, $6)"
+                "INSERT INTO {table} (monitor, relation, file, read_as, attached_by, since, until) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)"
             ),
             &[
                 m.id.into(),
                 pg_sys::Oid::from(p.relation).into(),
                 p.file.into(),
+                p.read_as.as_str().into(),
                 p.attached_by.into(),
                 timestamp_or_infinity(p.since).into(),
                 timestamp_or_infinity(p.until).into(),

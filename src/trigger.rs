@@ -113,7 +113,7 @@ pub unsafe extern "C-unwind" fn judge_row_wrapper(
     let plan = match plan::of_trigger(data) {
         Ok(p) => p,
         Err(detail) => {
-            fault_in(None, "the table cannot be read", detail);
+            fault_in(segment(fcinfo), "the table cannot be read", detail);
             return pg_sys::Datum::from(tuple);
         }
     };
@@ -261,7 +261,7 @@ pub unsafe extern "C-unwind" fn record_row_wrapper(
     let plan = match plan::of_trigger(data) {
         Ok(p) => p,
         Err(detail) => {
-            fault_in(None, "the table cannot be read", detail);
+            fault_in(segment(fcinfo), "the table cannot be read", detail);
             return pg_sys::Datum::from(0usize);
         }
     };

@@ -666,6 +666,7 @@ fn read(
         let alone = shared::transaction_lock(shared::LOCK_ROUND, false);
         if alone {
             segment.retire_cells(&monitors.iter().map(|m| m.id).collect::<Vec<_>>());
+            store::forget_unreadable();
             let places = monitors.iter().filter_map(|m| Place::of(segment, m));
             places.for_each(|p| partitions::notice(&p));
         }

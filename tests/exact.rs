@@ -155,7 +155,7 @@ fn old_partitions_are_dropped_without_a_refold() {
     m.run("ALTER TABLE payments DETACH PARTITION payments_1");
     m.run("TRUNCATE payments_2");
     m.run("CREATE TABLE payments_10 PARTITION OF payments FOR VALUES FROM ('2025-08-01') TO ('2025-08-02')");
-    let seen = "SELECT count(*) FROM watched_partitions";
+    let seen = "SELECT count(*) FROM watched_partitions WHERE monitor > 0";
     // Seven of ten, the new one, and the table itself: one was truncated.
     m.until(seen, "10");
     m.quiesce();

@@ -283,3 +283,114 @@ fn monitors_come_and_go() {
     m.until("SELECT status FROM monitor_health", "ok");
     m.assert_models_of("payments");
 }
+
+/// What a table looks like is not forever: the triggers of a session that has seen it otherwise read it as it is now.
+#[test]
+fn columns_that_change_their_types_and_names() {
+    let cluster = Cluster::start();
+    let mut m = Monitored::create(&cluster, "altered");
+    m.run("CREATE TABLE pay (at timestamptz NOT NULL, kind text, n integer); SELECT watch_table('pay', 'at', 'n', '{kind}')");
+    let rows = |from: i64, to: i64| {
+        format!(
+            "INSERT INTO pay SELECT timestamptz '2025-07-14 08:00+00' + make_interval(mins => m), '7', 50 + m % 7 \
+               FROM generate_series({from}, {to}) m"
+        )
+    };
+    let mut other = m.connect();
+    m.run(&rows(0, 200));
+    m.quiesce();
+    // A row of the session that was there before, after each change.
+    other.batch_execute(&rows(201, 201)).unwrap();
+    m.assert_models_of("pay");
+
+    m.run("ALTER TABLE pay ALTER COLUMN n TYPE numeric");
+    other
+        .batch_execute("INSERT INTO pay VALUES ('2025-07-14 11:22+00', '7', 52.5), ('2025-07-14 11:23+00', '7', 1.25)")
+        .unwrap();
+    m.assert_models_of("pay");
+    m.until(
+        "SELECT string_agg(observed::text, ' ' ORDER BY time) FROM scored_series('3 minutes', '2025-07-14 11:24+00', 'pay') WHERE series = '7'",
+        "55 52.5 1.25",
+    );
+    cluster.restart();
+    m.reconnect();
+    let mut other = m.connect();
+    m.assert_models_of("pay");
+    other.batch_execute(&rows(204, 210)).unwrap();
+    m.assert_models_of("pay");
+
+    m.run("ALTER TABLE pay ALTER COLUMN kind TYPE integer USING kind::integer, ALTER COLUMN n TYPE bigint");
+    other
+        .batch_execute(&rows(211, 212).replace("'7'", "7"))
+        .unwrap();
+    m.assert_models_of("pay");
+    m.run("ALTER TABLE pay ALTER COLUMN kind TYPE text USING 'of kind ' || kind");
+    m.run("SELECT run_monitor()");
+    m.assert_models_of("pay");
+    other.batch_execute(&rows(213, 220)).unwrap();
+    m.assert_models_of("pay");
+    m.until(
+        "SELECT string_agg(DISTINCT series, ',') FROM scored_series('1 hour', '2025-07-14 12:00+00', 'pay')",
+        "(total),7,of kind 7",
+    );
+
+    // Nothing of it matters to what is read, nor does VACUUM FULL: nothing is folded again.
+    let refolds = m.number("SELECT refolds FROM monitor_stats");
+    m.run("ALTER TABLE pay ALTER COLUMN n TYPE smallint, ALTER COLUMN kind TYPE varchar(20)");
+    m.run("VACUUM FULL pay");
+    m.run("SELECT run_monitor()");
+    other.batch_execute(&rows(221, 222)).unwrap();
+    m.assert_models_of("pay");
+    assert_eq!(m.number("SELECT refolds FROM monitor_stats"), refolds);
+
+    // A new column in the place of the old one, without a word of the rows that are there.
+    m.run("ALTER TABLE pay RENAME COLUMN n TO old; ALTER TABLE pay ADD COLUMN n integer DEFAULT 3");
+    m.run("SELECT run_monitor()");
+    m.assert_models_of("pay");
+    assert_eq!(m.text("SELECT status FROM monitor_health"), "ok");
+
+    for (change, undo, sees) in [
+        (
+            "ALTER COLUMN n TYPE text",
+            "ALTER COLUMN n TYPE integer USING 4",
+            "column n of pay is of type text now, which cannot be its value column",
+        ),
+        (
+            "RENAME COLUMN kind TO sort",
+            "RENAME COLUMN sort TO kind",
+            "pay has no column kind any more, its series column",
+        ),
+        (
+            "ALTER COLUMN at TYPE timestamp",
+            "ALTER COLUMN at TYPE timestamptz",
+            "column at of pay is of type timestamp without time zone now, which cannot be its time column",
+        ),
+    ] {
+        let errors = m.number("SELECT errors FROM monitor_health");
+        m.run(&format!("ALTER TABLE pay {change}"));
+        assert_eq!(
+            m.text("SELECT reason FROM blind_spots WHERE monitor = 'pay' AND what = 'rows'"),
+            sees
+        );
+        assert_eq!(
+            m.text("SELECT status FROM monitor_health"),
+            "not everything is seen: see blind_spots"
+        );
+        let row = "INSERT INTO pay (at, old) VALUES ('2025-07-14 08:10:00', 1)";
+        other.batch_execute(row).unwrap();
+        m.run(row);
+        assert!(m.number("SELECT errors FROM monitor_health") >= errors + 2);
+        let e = m.refused("SELECT * FROM scored_series('1 hour', '2025-07-14 12:00+00', 'pay')");
+        assert_eq!(e.code().code(), "42703");
+        // The others go on, whatever happens to the server meanwhile.
+        m.assert_models();
+        cluster.restart();
+        m.reconnect();
+        other = m.connect();
+        m.run("INSERT INTO transactions (time, status) VALUES ('2025-07-14 09:10+00', 'denied')");
+        m.assert_models();
+        m.run(&format!("ALTER TABLE pay {undo}"));
+        other.batch_execute(&rows(223, 224)).unwrap();
+        m.assert_models_of("pay");
+    }
+}
