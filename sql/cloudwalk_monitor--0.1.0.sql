@@ -837,6 +837,12 @@ BEGIN
               DETAIL = 'A ratio is a part of a whole, 0 to 1.',
               HINT = 'Add the series of the numerator to the denominator.';
     END IF;
+    IF series = ANY (numerator || denominator || '{(total),(other)}'::text[]) THEN
+      RAISE EXCEPTION 'the ratio needs a name of its own'
+        USING ERRCODE = 'invalid_parameter_value',
+              DETAIL = format('%s is a series, with a rule and incidents of its own.', series),
+              HINT = 'Call it for example denied_rate.';
+    END IF;
     IF NOT min_volume BETWEEN 1 AND 1e15 THEN
       RAISE EXCEPTION 'min_volume % is not between 1 and 1e15', min_volume
         USING ERRCODE = 'invalid_parameter_value',

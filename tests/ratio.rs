@@ -169,6 +169,10 @@ fn what_is_no_ratio_is_refused() {
             "numerator => '{denied}', denominator => '{denied}', min_volume => 0",
             "22023",
         ),
+        (
+            "numerator => '{rate}', denominator => '{rate,denied}'",
+            "22023",
+        ),
     ] {
         let e = m.refused(&format!(
             "SELECT set_rule('transactions', 'rate', {arguments})"
