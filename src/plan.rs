@@ -278,28 +278,36 @@ unsafe fn verdict_columns(columns: pg_sys::TupleDesc) -> Option<VerdictColumns> 
     if expected.type_id != pg_sys::FLOAT4OID || score.type_id != pg_sys::FLOAT4OID {
         return None;
     }
-    let label = |name: &CStr| {
-        let oid = pg_sys::GetSysCacheOid(
-            pg_sys::SysCacheIdentifier::ENUMTYPOIDNAME as i32,
-            pg_sys::Anum_pg_enum_oid as _,
-            pg_sys::Datum::from(verdict.type_id),
-            pg_sys::Datum::from(name.as_ptr()),
-            pg_sys::Datum::from(0usize),
-            pg_sys::Datum::from(0usize),
-        );
-        (oid != pg_sys::InvalidOid).then_some(oid)
-    };
     Some(VerdictColumns {
         expected: expected.number,
         score: score.number,
         verdict: verdict.number,
-        labels: [
-            label(c"learning")?,
-            label(c"normal")?,
-            label(c"warning")?,
-            label(c"critical")?,
-        ],
+        labels: verdict_labels(verdict.type_id)?,
     })
+}
+
+/// The labels of the type of verdicts, in the order of `Verdict`.
+pub fn verdict_labels(type_id: pg_sys::Oid) -> Option<[pg_sys::Oid; 4]> {
+    let label = |name: &CStr| {
+        // SAFETY: looks up a cache by a type and a name.
+        let oid = unsafe {
+            pg_sys::GetSysCacheOid(
+                pg_sys::SysCacheIdentifier::ENUMTYPOIDNAME as i32,
+                pg_sys::Anum_pg_enum_oid as _,
+                pg_sys::Datum::from(type_id),
+                pg_sys::Datum::from(name.as_ptr()),
+                pg_sys::Datum::from(0usize),
+                pg_sys::Datum::from(0usize),
+            )
+        };
+        (oid != pg_sys::InvalidOid).then_some(oid)
+    };
+    Some([
+        label(c"learning")?,
+        label(c"normal")?,
+        label(c"warning")?,
+        label(c"critical")?,
+    ])
 }
 
 /// A text with a header of one byte or four: as it stands, unless it is compressed or stored elsewhere.
