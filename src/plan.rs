@@ -18,11 +18,62 @@ pub struct Column {
     pub type_id: pg_sys::Oid,
 }
 
+impl Column {
+    /// What a row counts for in a value column: a count, or an amount in millionths. None where it is no number.
+    ///
+    /// # Safety
+    /// `row` must have this column, of this type, and still be there.
+    #[inline]
+    pub unsafe fn count(&self, row: &Fields) -> Option<i64> {
+        row.get(self.number)
+            .map_or(Some(0), |d| match self.type_id {
+                pg_sys::INT2OID => Some(i64::from(d.value() as i16)),
+                pg_sys::INT4OID => Some(i64::from(d.value() as i32)),
+                pg_sys::INT8OID => Some((d.value() as i64).clamp(-MOST, MOST)),
+                amounts => measure::micros(amount(d, amounts)),
+            })
+    }
+}
+
 /// A column of a series' key.
-struct KeyColumn {
+pub struct KeyColumn {
     column: Column,
     /// Output function, for types that are not text.
     output: Option<pg_sys::Oid>,
+}
+
+impl KeyColumn {
+    /// How a column is read.
+    pub fn of(column: Column) -> KeyColumn {
+        let output = (!is_text(column.type_id)).then(|| {
+            let (mut function, mut varlena) = (pg_sys::InvalidOid, false);
+            // SAFETY: looks up the catalog.
+            unsafe { pg_sys::getTypeOutputInfo(column.type_id, &mut function, &mut varlena) };
+            function
+        });
+        KeyColumn { column, output }
+    }
+
+    /// Appends its value of a row to a key.
+    ///
+    /// # Safety
+    /// `row` must have this column, of this type, and still be there.
+    #[inline]
+    pub unsafe fn push(&self, row: &Fields, key: &mut Vec<u8>) {
+        match (row.get(self.column.number), self.output) {
+            (None, _) => key::push(key, None),
+            (Some(datum), None) => {
+                let text = packed(datum.cast_mut_ptr());
+                let bytes = pgrx::varlena::varlena_to_byte_slice(text);
+                key::push(key, Some(bytes));
+            }
+            (Some(datum), Some(function)) => {
+                let text = pg_sys::OidOutputFunctionCall(function, datum);
+                key::push(key, Some(CStr::from_ptr(text).to_bytes()));
+                pg_sys::pfree(text.cast());
+            }
+        }
+    }
 }
 
 /// The columns that a BEFORE trigger fills, and the values of the enum.
@@ -77,7 +128,8 @@ impl Fields {
         );
     }
 
-    fn get(&self, column: i32) -> Option<pg_sys::Datum> {
+    #[inline]
+    pub fn get(&self, column: i32) -> Option<pg_sys::Datum> {
         let i = column as usize - 1;
         (!self.nulls[i]).then(|| self.values[i])
     }
@@ -206,12 +258,7 @@ unsafe fn resolve(trigger: &pg_sys::Trigger, columns: pg_sys::TupleDesc) -> Resu
     let mut key_columns = Vec::with_capacity(keys.len());
     for name in keys {
         let column = find(name)?;
-        let output = (!is_text(column.type_id)).then(|| {
-            let (mut function, mut varlena) = (pg_sys::InvalidOid, false);
-            pg_sys::getTypeOutputInfo(column.type_id, &mut function, &mut varlena);
-            function
-        });
-        key_columns.push(KeyColumn { column, output });
+        key_columns.push(KeyColumn::of(column));
     }
     let number = |s: &String| {
         s.parse::<i64>()
@@ -329,30 +376,11 @@ impl Plan {
     pub unsafe fn read(&self, row: &Fields, key: &mut Vec<u8>) -> Row {
         key.clear();
         for k in &self.keys {
-            match (row.get(k.column.number), k.output) {
-                (None, _) => key::push(key, None),
-                (Some(datum), None) => {
-                    let text = packed(datum.cast_mut_ptr());
-                    let bytes = pgrx::varlena::varlena_to_byte_slice(text);
-                    key::push(key, Some(bytes));
-                }
-                (Some(datum), Some(function)) => {
-                    let text = pg_sys::OidOutputFunctionCall(function, datum);
-                    key::push(key, Some(CStr::from_ptr(text).to_bytes()));
-                }
-            }
+            k.push(row, key);
         }
         key::bound(key);
         let time = row.get(self.time.number).map(|d| d.value() as i64);
-        let count = match self.value {
-            None => Some(1),
-            Some(c) => row.get(c.number).map_or(Some(0), |d| match c.type_id {
-                pg_sys::INT2OID => Some(i64::from(d.value() as i16)),
-                pg_sys::INT4OID => Some(i64::from(d.value() as i32)),
-                pg_sys::INT8OID => Some((d.value() as i64).clamp(-MOST, MOST)),
-                amounts => measure::micros(amount(d, amounts)),
-            }),
-        };
+        let count = self.value.map_or(Some(1), |c| c.count(row));
         Row { time, count }
     }
 

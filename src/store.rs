@@ -16,14 +16,14 @@ use crate::key;
 use crate::maintenance::{self, Stretch};
 use crate::measure::{Measure, ENDLESS, MOST_AMOUNT};
 use crate::monitor::{Monitor, Rule, SHIPPED, SHIPPED_NAME};
-use crate::plan::MOST;
+use crate::plan;
 use crate::ratio;
 use crate::settings;
 use crate::shared::Direction;
 use crate::statement;
 
-/// Groups fetched at a time.
-const BATCH: i64 = 20_000;
+/// Rows fetched at a time.
+const BATCH: i64 = 5_000;
 
 /// The extension, as the catalog has it.
 #[derive(Clone, Copy)]
@@ -460,16 +460,12 @@ fn amount(column: &str) -> String {
     )
 }
 
-/// The sum of a column, as the shared ring has it: each row bounded, and wrapped at the ends of an int8.
-fn bounded_sum(column: &str, measure: Measure) -> String {
-    // LEAST and GREATEST pass over NULL.
-    let bounded = match measure {
-        Measure::Count => {
-            format!("GREATEST(LEAST({column}, {MOST}::pg_catalog.int8), -{MOST}::pg_catalog.int8)")
-        }
-        Measure::Amount => amount(column),
-    };
-    let sum = format!("pg_catalog.sum({bounded}) FILTER (WHERE {column} IS NOT NULL)");
+/// The sum of an amount, as the shared ring has it: each row bounded, and wrapped at the ends of an int8.
+fn bounded_sum(column: &str) -> String {
+    let sum = format!(
+        "pg_catalog.sum({}) FILTER (WHERE {column} IS NOT NULL)",
+        amount(column)
+    );
     let (half, whole) = (1i128 << 63, 1i128 << 64);
     format!(
         "CASE WHEN {sum} >= -{half} AND {sum} < {half} THEN {sum} \
@@ -478,63 +474,115 @@ fn bounded_sum(column: &str, measure: Measure) -> String {
     )
 }
 
-/// Reads the watched table between two times (`from` included, `to` not), grouped by bucket and series,
-/// in order of the bucket. Uses the active snapshot.
-pub fn scan(m: &Monitor, from: i64, to: i64, each: &mut dyn FnMut(Group)) {
+/// What is read of the watched table: groups of a bucket and series, or where that is likely to be the same, since each row
+/// is a count of several things, its rows.
+fn scan_sql(m: &Monitor) -> String {
     let time = quote_identifier(&m.time_column);
-    let value = m
-        .value_column
-        .as_ref()
-        .map_or("pg_catalog.count(*)".to_string(), |v| {
-            bounded_sum(&quote_identifier(v), m.calendar.measure)
-        });
     let columns: Vec<String> = m.series_columns.iter().map(quote_identifier).collect();
-    // concat() gives a value as its output function does, as the trigger reads it.
-    let shown: String = columns
-        .iter()
-        .map(|c| format!(", CASE WHEN {c} IS NOT NULL THEN pg_catalog.concat({c}) END"))
-        .collect();
-    let grouped: String = columns.iter().map(|c| format!(", {c}")).collect();
-    let sql = format!(
-        "SELECT pg_catalog.date_bin('{width} microseconds'::pg_catalog.interval, {time}, \
-                '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) AS bucket, \
-                {value}, pg_catalog.count(*){shown} \
-           FROM {relation} WHERE {time} >= $1 AND {time} < $2 AND {time} > '-infinity' \
-          GROUP BY 1{grouped} ORDER BY 1",
-        width = m.calendar.width,
-        relation = m.relation,
+    let keys: String = columns.iter().map(|c| format!(", {c}")).collect();
+    let these = format!(
+        "FROM {relation} WHERE {time} >= $1 AND {time} < $2 AND {time} > '-infinity'",
+        relation = m.relation
     );
+    let value = m.value_column.as_ref().map(quote_identifier);
+    match value {
+        Some(v) if m.calendar.measure == Measure::Count => {
+            format!("SELECT {time}, {v}, 1::pg_catalog.int8{keys} {these} ORDER BY 1")
+        }
+        value => format!(
+            "SELECT pg_catalog.date_bin('{width} microseconds'::pg_catalog.interval, {time}, \
+                    '2000-01-01 00:00:00+00'::pg_catalog.timestamptz), {sum}, pg_catalog.count(*){keys} \
+               {these} GROUP BY 1{keys} ORDER BY 1",
+            width = m.calendar.width,
+            sum = value.map_or("pg_catalog.count(*)".into(), |v| bounded_sum(&v)),
+        ),
+    }
+}
+
+/// Reads the watched table between two times (`from` included, `to` not), in order of the bucket, each bucket and series
+/// once or several times. Uses the active snapshot.
+pub fn scan(m: &Monitor, from: i64, to: i64, each: &mut dyn FnMut(Group)) {
     Spi::connect(|c| {
-        let mut cursor = c.open_cursor(&sql, &[timestamp(from).into(), timestamp(to).into()]);
-        let mut group_key = Vec::new();
+        let mut cursor = c.open_cursor(
+            &scan_sql(m),
+            &[timestamp(from).into(), timestamp(to).into()],
+        );
+        let mut key = Vec::new();
+        let mut fields = plan::Fields::default();
+        let mut reader = None;
         loop {
-            let table = cursor.fetch(BATCH).unwrap_or_else(failed);
-            if table.is_empty() {
-                break;
-            }
+            cursor.fetch(BATCH).unwrap_or_else(failed);
             if crate::worker::must_stop() {
                 failed::<()>(pgrx::spi::SpiError::CursorNotFound(
                     "the worker is to stop".into(),
                 ));
             }
-            for row in table {
-                let Some(bucket) = get::<TimestampWithTimeZone>(&row, 1)
-                    .and_then(|t| m.calendar.bucket(micros(t)))
-                else {
-                    continue;
-                };
-                group_key.clear();
-                for n in 0..m.series_columns.len() {
-                    let v: Option<String> = get(&row, 4 + n);
-                    key::push(&mut group_key, v.as_deref().map(str::as_bytes));
+            // SAFETY: the rows just fetched, which stay until they are freed; their columns are those of the query.
+            unsafe {
+                let table = pg_sys::SPI_tuptable;
+                if table.is_null() || (*table).numvals == 0 {
+                    break;
                 }
-                key::bound(&mut group_key);
-                let sum = get::<i64>(&row, 2).unwrap_or(0);
-                let rows = get::<i64>(&row, 3).unwrap_or(0);
-                each((bucket, &group_key, sum, rows));
+                let reader = reader
+                    .get_or_insert_with(|| Reader::of((*table).tupdesc, m.series_columns.len()));
+                let rows = std::slice::from_raw_parts((*table).vals, (*table).numvals as usize);
+                for row in rows {
+                    fields.take(*row, (*table).tupdesc);
+                    if let Some((bucket, sum, rows)) = reader.read(m, &fields, &mut key) {
+                        each((bucket, &key, sum, rows));
+                    }
+                }
+                pg_sys::SPI_freetuptable(table);
             }
         }
     });
+}
+
+/// How the rows of [`scan_sql`] are read: as the trigger reads those of the table.
+struct Reader {
+    sum: plan::Column,
+    keys: Vec<plan::KeyColumn>,
+}
+
+impl Reader {
+    /// # Safety
+    /// `columns` must be the descriptor of such rows.
+    unsafe fn of(columns: pg_sys::TupleDesc, keys: usize) -> Reader {
+        let column = |number: i32| plan::Column {
+            number,
+            type_id: pg_sys::SPI_gettypeid(columns, number),
+        };
+        Reader {
+            sum: column(2),
+            keys: (0..keys)
+                .map(|n| plan::KeyColumn::of(column(4 + n as i32)))
+                .collect(),
+        }
+    }
+
+    /// The bucket, the sum and the number of rows; the key of the series is written into `key`.
+    ///
+    /// # Safety
+    /// `row` must be such a row, and still be there.
+    unsafe fn read(
+        &self,
+        m: &Monitor,
+        row: &plan::Fields,
+        key: &mut Vec<u8>,
+    ) -> Option<(i64, i64, i64)> {
+        let bucket = m.calendar.bucket(row.get(1)?.value() as i64)?;
+        key.clear();
+        for k in &self.keys {
+            k.push(row, key);
+        }
+        key::bound(key);
+        let sum = match m.calendar.measure {
+            Measure::Count if m.value_column.is_some() => self.sum.count(row).unwrap_or(0),
+            // Added up, and bounded, by the query.
+            _ => row.get(2).map_or(0, |d| d.value() as i64),
+        };
+        Some((bucket, sum, row.get(3)?.value() as i64))
+    }
 }
 
 /// A snapshot: time of its bucket, and states by key.
