@@ -24,7 +24,7 @@ impl Column {
     /// # Safety
     /// `row` must have this column, of this type, and still be there.
     #[inline]
-    pub unsafe fn count(&self, row: &Fields) -> Option<i64> {
+    unsafe fn count(&self, row: &Fields) -> Option<i64> {
         row.get(self.number)
             .map_or(Some(0), |d| match self.type_id {
                 pg_sys::INT2OID => Some(i64::from(d.value() as i16)),

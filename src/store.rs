@@ -16,7 +16,7 @@ use crate::key;
 use crate::maintenance::{self, Stretch};
 use crate::measure::{Measure, ENDLESS, MOST_AMOUNT};
 use crate::monitor::{Monitor, Rule, SHIPPED, SHIPPED_NAME};
-use crate::plan;
+use crate::plan::{self, MOST};
 use crate::ratio;
 use crate::settings;
 use crate::shared::Direction;
@@ -460,12 +460,20 @@ fn amount(column: &str) -> String {
     )
 }
 
-/// The sum of an amount, as the shared ring has it: each row bounded, and wrapped at the ends of an int8.
-fn bounded_sum(column: &str) -> String {
-    let sum = format!(
-        "pg_catalog.sum({}) FILTER (WHERE {column} IS NOT NULL)",
-        amount(column)
-    );
+/// What a row counts for at most, either way. LEAST and GREATEST pass over NULL.
+fn bounded(column: &str, measure: Measure) -> String {
+    match measure {
+        Measure::Count => {
+            format!("GREATEST(LEAST({column}, {MOST}::pg_catalog.int8), -{MOST}::pg_catalog.int8)")
+        }
+        Measure::Amount => amount(column),
+    }
+}
+
+/// The sum of a column, as the shared ring has it: each row bounded, and wrapped at the ends of an int8.
+fn bounded_sum(column: &str, measure: Measure) -> String {
+    let bounded = bounded(column, measure);
+    let sum = format!("pg_catalog.sum({bounded}) FILTER (WHERE {column} IS NOT NULL)");
     let (half, whole) = (1i128 << 63, 1i128 << 64);
     format!(
         "CASE WHEN {sum} >= -{half} AND {sum} < {half} THEN {sum} \
@@ -474,8 +482,20 @@ fn bounded_sum(column: &str) -> String {
     )
 }
 
-/// What is read of the watched table: groups of a bucket and series, or where that is likely to be the same, since each row
-/// is a count of several things, its rows.
+/// Whether an index has the rows of a watched table in order of time.
+fn is_in_order(m: &Monitor) -> bool {
+    one(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a \
+                          ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+                         WHERE i.indrelid = $1::pg_catalog.text::pg_catalog.regclass AND i.indisvalid \
+                           AND i.indpred IS NULL AND a.attname = $2)",
+        &[m.relation.as_str().into(), m.time_column.as_str().into()],
+    )
+    .unwrap_or(false)
+}
+
+/// What is read of the watched table: groups of a bucket and series; but its rows, where each is a count of several things,
+/// so that a group is often one row, and they come in order of time.
 fn scan_sql(m: &Monitor) -> String {
     let time = quote_identifier(&m.time_column);
     let columns: Vec<String> = m.series_columns.iter().map(quote_identifier).collect();
@@ -486,15 +506,20 @@ fn scan_sql(m: &Monitor) -> String {
     );
     let value = m.value_column.as_ref().map(quote_identifier);
     match value {
-        Some(v) if m.calendar.measure == Measure::Count => {
-            format!("SELECT {time}, {v}, 1::pg_catalog.int8{keys} {these} ORDER BY 1")
+        Some(v) if m.calendar.measure == Measure::Count && is_in_order(m) => {
+            format!(
+                "SELECT {time}, CASE WHEN {v} IS NOT NULL THEN {} END, 1::pg_catalog.int8{keys} {these} ORDER BY 1",
+                bounded(&v, Measure::Count)
+            )
         }
         value => format!(
             "SELECT pg_catalog.date_bin('{width} microseconds'::pg_catalog.interval, {time}, \
                     '2000-01-01 00:00:00+00'::pg_catalog.timestamptz), {sum}, pg_catalog.count(*){keys} \
                {these} GROUP BY 1{keys} ORDER BY 1",
             width = m.calendar.width,
-            sum = value.map_or("pg_catalog.count(*)".into(), |v| bounded_sum(&v)),
+            sum = value.map_or("pg_catalog.count(*)".into(), |v| {
+                bounded_sum(&v, m.calendar.measure)
+            }),
         ),
     }
 }
@@ -528,7 +553,7 @@ pub fn scan(m: &Monitor, from: i64, to: i64, each: &mut dyn FnMut(Group)) {
                 let rows = std::slice::from_raw_parts((*table).vals, (*table).numvals as usize);
                 for row in rows {
                     fields.take(*row, (*table).tupdesc);
-                    if let Some((bucket, sum, rows)) = reader.read(m, &fields, &mut key) {
+                    if let Some((bucket, sum, rows)) = reader.read(&m.calendar, &fields, &mut key) {
                         each((bucket, &key, sum, rows));
                     }
                 }
@@ -538,11 +563,8 @@ pub fn scan(m: &Monitor, from: i64, to: i64, each: &mut dyn FnMut(Group)) {
     });
 }
 
-/// How the rows of [`scan_sql`] are read: as the trigger reads those of the table.
-struct Reader {
-    sum: plan::Column,
-    keys: Vec<plan::KeyColumn>,
-}
+/// How the key of a series is read from the rows of [`scan_sql`]: as the trigger reads it from those of the table.
+struct Reader(Vec<plan::KeyColumn>);
 
 impl Reader {
     /// # Safety
@@ -552,12 +574,8 @@ impl Reader {
             number,
             type_id: pg_sys::SPI_gettypeid(columns, number),
         };
-        Reader {
-            sum: column(2),
-            keys: (0..keys)
-                .map(|n| plan::KeyColumn::of(column(4 + n as i32)))
-                .collect(),
-        }
+        let keys = (0..keys as i32).map(|n| plan::KeyColumn::of(column(4 + n)));
+        Reader(keys.collect())
     }
 
     /// The bucket, the sum and the number of rows; the key of the series is written into `key`.
@@ -566,22 +584,18 @@ impl Reader {
     /// `row` must be such a row, and still be there.
     unsafe fn read(
         &self,
-        m: &Monitor,
+        calendar: &Calendar,
         row: &plan::Fields,
         key: &mut Vec<u8>,
     ) -> Option<(i64, i64, i64)> {
-        let bucket = m.calendar.bucket(row.get(1)?.value() as i64)?;
+        let number = |column| row.get(column).map(|d| d.value() as i64);
+        let bucket = calendar.bucket(number(1)?)?;
         key.clear();
-        for k in &self.keys {
+        for k in &self.0 {
             k.push(row, key);
         }
         key::bound(key);
-        let sum = match m.calendar.measure {
-            Measure::Count if m.value_column.is_some() => self.sum.count(row).unwrap_or(0),
-            // Added up, and bounded, by the query.
-            _ => row.get(2).map_or(0, |d| d.value() as i64),
-        };
-        Some((bucket, sum, row.get(3)?.value() as i64))
+        Some((bucket, number(2).unwrap_or(0), number(3)?))
     }
 }
 

@@ -121,25 +121,32 @@ fn is_plain(o: &Outlook, look: Look, x: f64) -> bool {
         Look::Pair => within(&o.pair),
         Look::Five => within(&o.five),
         Look::Twenty => within(&o.ten) && within(&o.twenty),
-        Look::Long => o.long.is_none(),
+        Look::Long => o.long.as_ref().is_none_or(|l| {
+            let sum = l.sum(x - o.extra);
+            most_of(sum, l.mean, l.dispersion, l.wander) < o.open
+        }),
     }
 }
 
-/// No window is surprised by more than this. The half deviance of a law with variance function `V` is
+/// No window is surprised by more than this.
+fn most(w: &Window, x: f64) -> f64 {
+    most_of(w.sum(x), w.mean, w.dispersion, w.wander)
+}
+
+/// No sum surprises its law by more than this. The half deviance of a law with variance function `V` is
 /// `∫ (t - x) / V(t) dt` between `x` and the mean `M`: above it at most `(x - M)² / 2 V(M)`, since `V` rises; below it at
 /// most `(x - M)² / M`, since `ln y <= y - 1`.
-fn most(w: &Window, x: f64) -> f64 {
-    let away = w.before + x + 0.5 - w.mean;
-    let wander = w.wander.min(w.dispersion);
-    let dispersion = w.dispersion - wander;
-    let scale = 1.0 + dispersion * w.mean;
-    let (half_deviance, x) = if away > 0.0 {
-        (away * away / (2.0 * w.mean * scale), w.mean + away)
+fn most_of(sum: f64, mean: f64, dispersion: f64, wander: f64) -> f64 {
+    let away = sum - mean;
+    let wander = wander.min(dispersion);
+    let dispersion = dispersion - wander;
+    let scale = 1.0 + dispersion * mean;
+    let half_deviance = if away > 0.0 {
+        away * away / (2.0 * mean * scale)
     } else {
-        let away = away - 1.0;
-        (away * away / w.mean, w.mean)
+        away * away / mean
     };
-    let information = w.mean * (1.0 + dispersion * x) / (scale * scale);
+    let information = mean * (1.0 + dispersion * sum.max(mean)) / (scale * scale);
     half_deviance / LN_10 + BEYOND + COST * wander * information
 }
 
@@ -204,4 +211,43 @@ fn last_silent(
         };
     }
     within + sign * inside
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tail::Law;
+
+    /// What is said to be plain is so, for all surprises that a sensitivity may ask for.
+    #[test]
+    fn no_law_is_surprised_by_more() {
+        let mut asked = 0;
+        for mean in [0.001, 0.1, 1.0, 3.3, 10.0, 60.0, 400.0, 5e3, 1e6] {
+            for dispersion in [0.0, 1e-4, 0.01, 0.1, 0.5, 2.0, 5.0] {
+                for wander in [0.0, 1e-4, 0.01, 0.3, 2.0] {
+                    let law = Law {
+                        mean,
+                        dispersion,
+                        wander,
+                    };
+                    let deviation = (mean + (dispersion + wander) * mean * mean).sqrt();
+                    for step in -400..400 {
+                        let sum = (mean + f64::from(step) * 0.05 * deviation + 0.5).floor();
+                        let most = most_of(sum, mean, dispersion + wander, wander);
+                        if sum < 0.0 || most > 12.0 {
+                            continue;
+                        }
+                        asked += 1;
+                        let surprise = if sum > mean {
+                            law.upper(sum)
+                        } else {
+                            law.lower(sum)
+                        };
+                        assert!(surprise <= most, "{law:?} {sum}: {surprise} > {most}");
+                    }
+                }
+            }
+        }
+        assert!(asked > 20_000, "{asked}");
+    }
 }

@@ -68,7 +68,7 @@ impl Window {
     }
 
     /// The sum, when this reading ends it: a whole count.
-    fn sum(&self, x: f64) -> f64 {
+    pub fn sum(&self, x: f64) -> f64 {
         (self.before + x + 0.5).floor()
     }
 
@@ -117,7 +117,7 @@ pub(crate) struct Long {
 }
 
 impl Long {
-    fn sum(&self, x: f64) -> f64 {
+    pub fn sum(&self, x: f64) -> f64 {
         ((self.before + (x - self.before) * LONG_RATE) * LONG_EFFECTIVE + 0.5).floor()
     }
 
