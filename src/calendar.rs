@@ -7,6 +7,7 @@ use detector::{Moment, Pace};
 use pgrx::pg_sys;
 
 use crate::measure::Measure;
+use crate::unguarded;
 
 /// Microseconds in a minute.
 pub const MINUTE_US: i64 = 60_000_000;
@@ -129,6 +130,5 @@ pub fn span(i: &pgrx::datum::Interval) -> i128 {
 
 /// The clock, microseconds from PostgreSQL's epoch.
 pub fn now() -> i64 {
-    // SAFETY: reads the system clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }
+    unguarded::now()
 }
