@@ -12,6 +12,8 @@ use crate::unguarded;
 /// Microseconds in a minute.
 pub const MINUTE_US: i64 = 60_000_000;
 const QUARTER_US: i64 = 15 * MINUTE_US;
+/// Microseconds in an hour.
+pub const HOUR_US: i64 = 60 * MINUTE_US;
 /// Microseconds in a day of 24 hours.
 pub const DAY_US: i64 = 1440 * MINUTE_US;
 
