@@ -888,23 +888,11 @@ COMMENT ON FUNCTION drop_rule(text, text) IS 'Drops the rule of a series, so tha
 -- ---------------------------------------------------------------------------------------------------
 -- Finding anomalies
 -- ---------------------------------------------------------------------------------------------------
-CREATE FUNCTION read_series("window" interval, until timestamptz, monitor text, series text, record boolean)
-RETURNS TABLE (monitor text, series text, labels jsonb, "time" timestamptz, observed float8, expected float8,
-               lower float8, upper float8, score real, direction smallint, verdict text, reason text)
-LANGUAGE c AS 'MODULE_PATHNAME', 'read_series_wrapper';
-COMMENT ON FUNCTION read_series(interval, timestamptz, text, text, boolean) IS
-  'What scored_series and detect_anomalies are made of.';
-
 CREATE FUNCTION scored_series("window" interval DEFAULT '1 hour', until timestamptz DEFAULT now(),
                               monitor text DEFAULT 'transactions', series text DEFAULT NULL)
 RETURNS TABLE (monitor text, series text, labels jsonb, "time" timestamptz, observed float8, expected float8,
                lower float8, upper float8, score real, direction smallint, verdict verdict, reason text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-  SELECT r.monitor, r.series, r.labels, r."time", r.observed, r.expected, r.lower, r.upper, r.score,
-         r.direction, r.verdict::verdict, r.reason
-    FROM read_series($1, $2, $3, $4, false) r;
-END;
+LANGUAGE c STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'scored_series_wrapper';
 COMMENT ON FUNCTION scored_series(interval, timestamptz, text, text) IS
   'Every bucket of every series in the window, judged; buckets without a row are filled in. Reads the watched table and snapshots, writes nothing. Raises undefined_object, invalid_parameter_value.';
 
@@ -912,13 +900,7 @@ CREATE FUNCTION detect_anomalies("window" interval DEFAULT '1 hour', until times
                                  monitor text DEFAULT 'transactions')
 RETURNS TABLE (monitor text, series text, labels jsonb, "time" timestamptz, observed float8, expected float8,
                lower float8, upper float8, score real, direction smallint, verdict verdict, reason text)
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-  SELECT r.monitor, r.series, r.labels, r."time", r.observed, r.expected, r.lower, r.upper, r.score,
-         r.direction, r.verdict::verdict, r.reason
-    FROM read_series($1, $2, $3, NULL, true) r
-   WHERE r.verdict IN ('warning', 'critical');
-END;
+LANGUAGE c VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'detect_anomalies_wrapper';
 COMMENT ON FUNCTION detect_anomalies(interval, timestamptz, text) IS
   'The anomalous buckets of the window; records and announces incidents that are not recorded yet and lie within alert_horizon. Called again it returns the same and records nothing. Reads the watched table, snapshots and alerts, writes alerts; on a standby and in a read-only transaction it writes nothing.';
 

@@ -7,10 +7,13 @@ use detector::{Moment, Pace};
 use pgrx::pg_sys;
 
 use crate::measure::Measure;
+use crate::unguarded;
 
 /// Microseconds in a minute.
 pub const MINUTE_US: i64 = 60_000_000;
 const QUARTER_US: i64 = 15 * MINUTE_US;
+/// Microseconds in an hour.
+pub const HOUR_US: i64 = 60 * MINUTE_US;
 /// Microseconds in a day of 24 hours.
 pub const DAY_US: i64 = 1440 * MINUTE_US;
 
@@ -129,6 +132,5 @@ pub fn span(i: &pgrx::datum::Interval) -> i128 {
 
 /// The clock, microseconds from PostgreSQL's epoch.
 pub fn now() -> i64 {
-    // SAFETY: reads the system clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }
+    unguarded::now()
 }

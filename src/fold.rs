@@ -89,6 +89,7 @@ pub fn hear(
 /// A series in a fold.
 pub struct FoldSeries {
     pub key: Vec<u8>,
+    pub label: String,
     pub series: detector::Model,
     pub life: Lifecycle,
     pub rule: InForce,
@@ -331,9 +332,11 @@ impl<'a> Fold<'a> {
             return i;
         }
         let i = self.series.len();
-        let member = ratio::membership(self.rules, &self.monitor.label(key));
+        let label = self.monitor.label(key);
+        let member = ratio::membership(self.rules, &label);
         self.series.push(FoldSeries {
             key: key.to_vec(),
+            label,
             series: detector::Model::new(),
             life: Lifecycle::new(),
             rule: self.monitor.rule(self.rules, key),

@@ -81,18 +81,25 @@ fn recorded_row(r: &pgrx::spi::SpiHeapTupleData) -> Option<Recorded> {
 /// The recorded incidents of a monitor that were not over before a time.
 pub fn recorded(monitor: &str, since: i64) -> Vec<Recorded> {
     let s = schema();
+    let ids: Vec<i64> = all(
+        &format!(
+            "SELECT incident FROM {s}.open_incidents WHERE monitor = $1 \
+             UNION SELECT id FROM {s}.alerts WHERE monitor = $1 AND event = 'opened' AND time >= $2 \
+             UNION SELECT incident FROM {s}.alerts WHERE monitor = $1 AND event IN ('resolved', 'retracted') AND time >= $2"
+        ),
+        &[monitor.into(), timestamp(since).into()],
+        |r| get(r, 1),
+    );
+    if ids.is_empty() {
+        // As it mostly is. To begin with the view takes the server a fifth of a millisecond, however little there is.
+        return Vec::new();
+    }
     let sql = format!(
-        "SELECT {RECORDED} FROM (SELECT incident FROM {s}.open_incidents WHERE monitor = $1 \
-            UNION SELECT id FROM {s}.alerts WHERE monitor = $1 AND event = 'opened' AND time >= $2 \
-            UNION SELECT incident FROM {s}.alerts WHERE monitor = $1 AND event IN ('resolved', 'retracted') AND time >= $2) n \
+        "SELECT {RECORDED} FROM unnest($1::bigint[]) AS n (incident) \
            JOIN LATERAL (SELECT * FROM {s}.incidents x WHERE x.id = n.incident OFFSET 0) i ON true \
           WHERE i.resolved_at IS NULL OR i.resolved_at >= $2 OR i.opened_at >= $2 ORDER BY i.id"
     );
-    all(
-        &sql,
-        &[monitor.into(), timestamp(since).into()],
-        recorded_row,
-    )
+    all(&sql, &[ids.into(), timestamp(since).into()], recorded_row)
 }
 
 /// The incident of a number, and its monitor.

@@ -7,6 +7,7 @@
 
 mod api;
 mod calendar;
+mod calling;
 mod delivery;
 mod fault;
 mod fold;

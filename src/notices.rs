@@ -105,11 +105,15 @@ pub fn announce(m: &Monitor, rows: &mut [Alert]) {
         .collect();
     groups.sort_unstable();
     groups.dedup();
-    let mut members = members_of(m, &groups, &silences);
-    let told: HashMap<i64, Announced> = ledger::announced(&groups)
-        .into_iter()
-        .map(|a| (a.group, a))
-        .collect();
+    // Nothing is recorded yet of a group that begins with one of the rows.
+    let begins = |g: &i64| rows.iter().any(|a| a.event == "opened" && a.id == *g);
+    let older: Vec<i64> = groups.iter().copied().filter(|g| !begins(g)).collect();
+    let (mut members, mut told) = (BTreeMap::new(), HashMap::new());
+    if !older.is_empty() {
+        members = members_of(m, &older, &silences);
+        let announced = ledger::announced(&older).into_iter();
+        told.extend(announced.map(|a| (a.group, a)));
+    }
     for group in groups {
         let of_group = members.entry(group).or_default();
         announce_group(m, group, told.get(&group), of_group, rows, now);

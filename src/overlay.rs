@@ -26,6 +26,8 @@ use crate::{calendar, unguarded, worker};
 
 /// Journal entries of one transaction; past that it only remembers from where the table must be folded.
 const MAX_JOURNAL: usize = 4096;
+/// So many series are found by going through them: a map takes three allocations a series, which a payment would pay for.
+const GONE_THROUGH: usize = 8;
 /// Entries for which a backend keeps the room from one transaction to the next.
 const FEW: usize = 64;
 /// Buckets for which a transaction remembers that it has rows in them.
@@ -188,7 +190,7 @@ struct Level {
     spilled: bool,
     rules: bool,
     /// Earliest bucket per monitor of rows that are not judged yet, since they are dated ahead.
-    future: HashMap<u32, i64>,
+    future: QuickMap<u32, i64>,
     /// What was written to `unfolded`.
     noted: Noted,
     /// Newest bucket per monitor whose rows come from a dump.
@@ -200,18 +202,22 @@ struct Level {
 impl Level {
     /// Itself without what it holds, where its room is worth keeping.
     fn emptied(mut self) -> Option<Level> {
-        let small = self.deltas.capacity() <= FEW && self.dirty.capacity() <= FEW;
-        let (mut deltas, mut dirty) = (
-            std::mem::take(&mut self.deltas),
-            std::mem::take(&mut self.dirty),
-        );
-        deltas.clear();
-        dirty.clear();
-        small.then(|| Level {
-            deltas,
-            dirty,
-            ..Level::default()
-        })
+        let maps = [
+            &mut self.dirty,
+            &mut self.passed_over,
+            &mut self.future,
+            &mut self.quiet,
+        ];
+        let mut small = self.deltas.capacity() <= FEW && self.loaded.capacity() <= FEW;
+        for map in maps {
+            small &= map.capacity() <= FEW;
+            map.clear();
+        }
+        self.deltas.clear();
+        self.loaded.clear();
+        self.noted.clear();
+        (self.spilled, self.rules) = (false, false);
+        small.then_some(self)
     }
 
     fn add(&mut self, series: u32, bucket: i64, sum: i64, rows: i32) {
@@ -242,6 +248,7 @@ impl Level {
 pub struct Overlay {
     monitors: Vec<TouchedMonitor>,
     series: Vec<TouchedSeries>,
+    /// Series by key, once they are more than can be gone through.
     index: QuickMap<Vec<u8>, Vec<u32>>,
     levels: Vec<Level>,
     /// Rows that the statement at hand has judged, not yet recorded: sums and rows.
@@ -309,6 +316,10 @@ impl Overlay {
     }
 
     fn find_series(&self, monitor: u32, key: &[u8]) -> Option<u32> {
+        if self.series.len() <= GONE_THROUGH {
+            let is_it = |s: &TouchedSeries| s.monitor == monitor && s.key == key;
+            return self.series.iter().position(is_it).map(|i| i as u32);
+        }
         let all = self.index.get(key)?;
         all.iter()
             .find(|i| self.series[**i as usize].monitor == monitor)
@@ -327,7 +338,13 @@ impl Overlay {
             private: None,
             seen: false,
         });
-        self.index.entry(key.to_vec()).or_default().push(i);
+        if self.series.len() > GONE_THROUGH {
+            let first = if self.index.is_empty() { 0 } else { i };
+            for n in first..=i {
+                let key = self.series[n as usize].key.clone();
+                self.index.entry(key).or_default().push(n);
+            }
+        }
         i
     }
 
@@ -803,51 +820,39 @@ impl Overlay {
         if self.monitors.is_empty() && self.levels.is_empty() && !self.restores && !self.broken {
             return;
         }
-        let mut kept = std::mem::take(&mut self.kept);
         if self.broken {
-            kept = Kept::default();
-            self.series.clear();
+            *self = Overlay::default();
+            return;
         }
         for s in self.series.drain(..) {
             let seat = self.monitors[s.monitor as usize].seat;
             if let (Some(p), Some(seat)) = (s.private, seat) {
                 if p.shared && !p.beyond && p.slot.is_some() {
-                    kept.put(seat, s.key, p);
+                    self.kept.put(seat, s.key, p);
                 }
             }
         }
         let small = self.monitors.len() <= FEW
+            && self.series.capacity() <= FEW
             && self.index.capacity() <= FEW
             && self.pending.capacity() <= FEW
             && self.levels.len() == 1;
-        if self.broken || !small {
+        if !small {
             *self = Overlay {
-                kept,
+                kept: std::mem::take(&mut self.kept),
                 ..Overlay::default()
             };
             return;
         }
         // The room that a payment needs is kept from one to the next.
-        let monitors = std::mem::take(&mut self.monitors);
-        let spare = self.levels.pop().and_then(Level::emptied);
-        let (mut index, mut pending) = (
-            std::mem::take(&mut self.index),
-            std::mem::take(&mut self.pending),
-        );
-        index.clear();
-        pending.clear();
-        let mut ready = std::mem::take(&mut self.ready);
-        ready.clear();
-        *self = Overlay {
-            kept,
-            index,
-            pending,
-            spare_level: spare,
-            spare_presence: monitors.into_iter().next().map(|m| m.presence),
-            series: std::mem::take(&mut self.series),
-            ready,
-            ..Overlay::default()
-        };
+        self.spare_level = self.levels.pop().and_then(Level::emptied);
+        self.spare_presence = self.monitors.drain(..).next().map(|m| m.presence);
+        self.index.clear();
+        self.pending.clear();
+        self.ready.clear();
+        self.at_hand = None;
+        (self.pending_command, self.entries, self.xid) = (0, 0, 0);
+        self.restores = false;
     }
 
     /// Everything that may allocate or wait, before the commit record is written.
@@ -858,8 +863,7 @@ impl Overlay {
         self.ready_quiet.clear();
         self.ready_future.clear();
         self.ready_passed_over.clear();
-        // SAFETY: reads the transaction state.
-        self.xid = unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner();
+        self.xid = unguarded::top_transaction();
         for level in &self.levels {
             for (m, from) in &level.dirty {
                 self.ready_dirty.push((*m, *from));
@@ -953,8 +957,7 @@ impl Overlay {
     /// A transaction is prepared: somebody else will commit it, so the worker has to watch for it.
     fn hand_over(&mut self, segment: Segment) {
         fault::at(Boundary::Prepare);
-        // SAFETY: reads the transaction state.
-        let xid = unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner();
+        let xid = unguarded::top_transaction();
         let mut from: HashMap<u32, i64> = HashMap::new();
         let mut note = |seat: Option<Seat>, bucket: i64| {
             if let Some(seat) = seat {

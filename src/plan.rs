@@ -19,11 +19,62 @@ pub struct Column {
     pub type_id: pg_sys::Oid,
 }
 
+impl Column {
+    /// What a row counts for in a value column: a count, or an amount in millionths. None where it is no number.
+    ///
+    /// # Safety
+    /// `row` must have this column, of this type, and still be there.
+    #[inline]
+    unsafe fn count(&self, row: &Fields) -> Option<i64> {
+        row.get(self.number)
+            .map_or(Some(0), |d| match self.type_id {
+                pg_sys::INT2OID => Some(i64::from(d.value() as i16)),
+                pg_sys::INT4OID => Some(i64::from(d.value() as i32)),
+                pg_sys::INT8OID => Some((d.value() as i64).clamp(-MOST, MOST)),
+                amounts => measure::micros(amount(d, amounts)),
+            })
+    }
+}
+
 /// A column of a series' key.
-struct KeyColumn {
+pub struct KeyColumn {
     column: Column,
     /// Output function, for types that are not text.
     output: Option<pg_sys::Oid>,
+}
+
+impl KeyColumn {
+    /// How a column is read.
+    pub fn of(column: Column) -> KeyColumn {
+        let output = (!is_text(column.type_id)).then(|| {
+            let (mut function, mut varlena) = (pg_sys::InvalidOid, false);
+            // SAFETY: looks up the catalog.
+            unsafe { pg_sys::getTypeOutputInfo(column.type_id, &mut function, &mut varlena) };
+            function
+        });
+        KeyColumn { column, output }
+    }
+
+    /// Appends its value of a row to a key.
+    ///
+    /// # Safety
+    /// `row` must have this column, of this type, and still be there.
+    #[inline]
+    pub unsafe fn push(&self, row: &Fields, key: &mut Vec<u8>) {
+        match (row.get(self.column.number), self.output) {
+            (None, _) => key::push(key, None),
+            (Some(datum), None) => {
+                let text = packed(datum.cast_mut_ptr());
+                let bytes = pgrx::varlena::varlena_to_byte_slice(text);
+                key::push(key, Some(bytes));
+            }
+            (Some(datum), Some(function)) => {
+                let text = pg_sys::OidOutputFunctionCall(function, datum);
+                key::push(key, Some(CStr::from_ptr(text).to_bytes()));
+                pg_sys::pfree(text.cast());
+            }
+        }
+    }
 }
 
 /// The columns that a BEFORE trigger fills, and the values of the enum.
@@ -78,7 +129,8 @@ impl Fields {
         );
     }
 
-    fn get(&self, column: i32) -> Option<pg_sys::Datum> {
+    #[inline]
+    pub fn get(&self, column: i32) -> Option<pg_sys::Datum> {
         let i = column as usize - 1;
         (!self.nulls[i]).then(|| self.values[i])
     }
@@ -218,12 +270,7 @@ unsafe fn resolve(trigger: &pg_sys::Trigger, columns: pg_sys::TupleDesc) -> Resu
     let mut key_columns = Vec::with_capacity(keys.len());
     for name in keys {
         let column = find(name)?;
-        let output = (!is_text(column.type_id)).then(|| {
-            let (mut function, mut varlena) = (pg_sys::InvalidOid, false);
-            pg_sys::getTypeOutputInfo(column.type_id, &mut function, &mut varlena);
-            function
-        });
-        key_columns.push(KeyColumn { column, output });
+        key_columns.push(KeyColumn::of(column));
     }
     let number = |s: &String| {
         s.parse::<i64>()
@@ -290,28 +337,36 @@ unsafe fn verdict_columns(columns: pg_sys::TupleDesc) -> Option<VerdictColumns> 
     if expected.type_id != pg_sys::FLOAT4OID || score.type_id != pg_sys::FLOAT4OID {
         return None;
     }
-    let label = |name: &CStr| {
-        let oid = pg_sys::GetSysCacheOid(
-            pg_sys::SysCacheIdentifier::ENUMTYPOIDNAME as i32,
-            pg_sys::Anum_pg_enum_oid as _,
-            pg_sys::Datum::from(verdict.type_id),
-            pg_sys::Datum::from(name.as_ptr()),
-            pg_sys::Datum::from(0usize),
-            pg_sys::Datum::from(0usize),
-        );
-        (oid != pg_sys::InvalidOid).then_some(oid)
-    };
     Some(VerdictColumns {
         expected: expected.number,
         score: score.number,
         verdict: verdict.number,
-        labels: [
-            label(c"learning")?,
-            label(c"normal")?,
-            label(c"warning")?,
-            label(c"critical")?,
-        ],
+        labels: verdict_labels(verdict.type_id)?,
     })
+}
+
+/// The labels of the type of verdicts, in the order of `Verdict`.
+pub fn verdict_labels(type_id: pg_sys::Oid) -> Option<[pg_sys::Oid; 4]> {
+    let label = |name: &CStr| {
+        // SAFETY: looks up a cache by a type and a name.
+        let oid = unsafe {
+            pg_sys::GetSysCacheOid(
+                pg_sys::SysCacheIdentifier::ENUMTYPOIDNAME as i32,
+                pg_sys::Anum_pg_enum_oid as _,
+                pg_sys::Datum::from(type_id),
+                pg_sys::Datum::from(name.as_ptr()),
+                pg_sys::Datum::from(0usize),
+                pg_sys::Datum::from(0usize),
+            )
+        };
+        (oid != pg_sys::InvalidOid).then_some(oid)
+    };
+    Some([
+        label(c"learning")?,
+        label(c"normal")?,
+        label(c"warning")?,
+        label(c"critical")?,
+    ])
 }
 
 /// A text with a header of one byte or four: as it stands, unless it is compressed or stored elsewhere.
@@ -333,30 +388,11 @@ impl Plan {
     pub unsafe fn read(&self, row: &Fields, key: &mut Vec<u8>) -> Row {
         key.clear();
         for k in &self.keys {
-            match (row.get(k.column.number), k.output) {
-                (None, _) => key::push(key, None),
-                (Some(datum), None) => {
-                    let text = packed(datum.cast_mut_ptr());
-                    let bytes = pgrx::varlena::varlena_to_byte_slice(text);
-                    key::push(key, Some(bytes));
-                }
-                (Some(datum), Some(function)) => {
-                    let text = pg_sys::OidOutputFunctionCall(function, datum);
-                    key::push(key, Some(CStr::from_ptr(text).to_bytes()));
-                }
-            }
+            k.push(row, key);
         }
         key::bound(key);
         let time = row.get(self.time.number).map(|d| d.value() as i64);
-        let count = match self.value {
-            None => Some(1),
-            Some(c) => row.get(c.number).map_or(Some(0), |d| match c.type_id {
-                pg_sys::INT2OID => Some(i64::from(d.value() as i16)),
-                pg_sys::INT4OID => Some(i64::from(d.value() as i32)),
-                pg_sys::INT8OID => Some((d.value() as i64).clamp(-MOST, MOST)),
-                amounts => measure::micros(amount(d, amounts)),
-            }),
-        };
+        let count = self.value.map_or(Some(1), |c| c.count(row));
         Row { time, count }
     }
 

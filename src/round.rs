@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use detector::{Alarm, Bounds, Ground, Lifecycle};
 
-use crate::calendar::{self, DAY_US};
+use crate::calendar::{self, DAY_US, HOUR_US};
 use crate::fault::{self, Boundary};
 use crate::fold::{hear, Fold, Hearing, Places};
 use crate::keeping;
@@ -262,6 +262,7 @@ pub fn load(place: &Place) -> Option<Loaded> {
     let mut open: Vec<(i64, Vec<u8>, i64, i64)> = Vec::new();
     let mut snapshots = Vec::new();
     let day = |b: i64| cal.start(b).div_euclid(DAY_US);
+    let hour = |b: i64| cal.start(b).div_euclid(HOUR_US);
     let from = if base == i64::MIN {
         i64::MIN
     } else {
@@ -278,7 +279,12 @@ pub fn load(place: &Place) -> Option<Loaded> {
             open.push((bucket, key.to_vec(), sum, rows));
             return;
         }
-        if previous != i64::MIN && day(bucket) != day(previous) {
+        let is_kept = || {
+            let hourly_from = keeping::hourly_from(cal.start(target), fold.series.len());
+            day(bucket) != day(previous)
+                || cal.start(bucket) > hourly_from && hour(bucket) != hour(previous)
+        };
+        if previous != i64::MIN && bucket != previous && is_kept() {
             fold.finish(bucket - 1, &mut |_| {});
             snapshots.push(capture(&fold, room));
             if snapshots.len() > keeping::most(fold.series.len()) {

@@ -16,14 +16,14 @@ use crate::key;
 use crate::maintenance::{self, Stretch};
 use crate::measure::{Measure, ENDLESS, MOST_AMOUNT};
 use crate::monitor::{Monitor, Rule, SHIPPED, SHIPPED_NAME};
-use crate::plan::MOST;
+use crate::plan::{self, MOST};
 use crate::ratio;
 use crate::settings;
 use crate::shared::Direction;
 use crate::statement;
 
-/// Groups fetched at a time.
-const BATCH: i64 = 20_000;
+/// Rows fetched at a time.
+const BATCH: i64 = 5_000;
 
 /// The extension, as the catalog has it.
 #[derive(Clone, Copy)]
@@ -495,15 +495,19 @@ fn amount(column: &str) -> String {
     )
 }
 
-/// The sum of a column, as the shared ring has it: each row bounded, and wrapped at the ends of an int8.
-fn bounded_sum(column: &str, measure: Measure) -> String {
-    // LEAST and GREATEST pass over NULL.
-    let bounded = match measure {
+/// What a row counts for at most, either way. LEAST and GREATEST pass over NULL.
+fn bounded(column: &str, measure: Measure) -> String {
+    match measure {
         Measure::Count => {
             format!("GREATEST(LEAST({column}, {MOST}::pg_catalog.int8), -{MOST}::pg_catalog.int8)")
         }
         Measure::Amount => amount(column),
-    };
+    }
+}
+
+/// The sum of a column, as the shared ring has it: each row bounded, and wrapped at the ends of an int8.
+fn bounded_sum(column: &str, measure: Measure) -> String {
+    let bounded = bounded(column, measure);
     let sum = format!("pg_catalog.sum({bounded}) FILTER (WHERE {column} IS NOT NULL)");
     let (half, whole) = (1i128 << 63, 1i128 << 64);
     format!(
@@ -513,63 +517,121 @@ fn bounded_sum(column: &str, measure: Measure) -> String {
     )
 }
 
-/// Reads the watched table between two times (`from` included, `to` not), grouped by bucket and series,
-/// in order of the bucket. Uses the active snapshot.
-pub fn scan(m: &Monitor, from: i64, to: i64, each: &mut dyn FnMut(Group)) {
+/// Whether an index has the rows of a watched table in order of time.
+fn is_in_order(m: &Monitor) -> bool {
+    one(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a \
+                          ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+                         WHERE i.indrelid = $1::pg_catalog.text::pg_catalog.regclass AND i.indisvalid \
+                           AND i.indpred IS NULL AND a.attname = $2)",
+        &[m.relation.as_str().into(), m.time_column.as_str().into()],
+    )
+    .unwrap_or(false)
+}
+
+/// What is read of the watched table: groups of a bucket and series; but its rows, where each is a count of several things,
+/// so that a group is often one row, and they come in order of time.
+fn scan_sql(m: &Monitor) -> String {
     let time = quote_identifier(&m.time_column);
-    let value = m
-        .value_column
-        .as_ref()
-        .map_or("pg_catalog.count(*)".to_string(), |v| {
-            bounded_sum(&quote_identifier(v), m.calendar.measure)
-        });
     let columns: Vec<String> = m.series_columns.iter().map(quote_identifier).collect();
-    // concat() gives a value as its output function does, as the trigger reads it.
-    let shown: String = columns
-        .iter()
-        .map(|c| format!(", CASE WHEN {c} IS NOT NULL THEN pg_catalog.concat({c}) END"))
-        .collect();
-    let grouped: String = columns.iter().map(|c| format!(", {c}")).collect();
-    let sql = format!(
-        "SELECT pg_catalog.date_bin('{width} microseconds'::pg_catalog.interval, {time}, \
-                '2000-01-01 00:00:00+00'::pg_catalog.timestamptz) AS bucket, \
-                {value}, pg_catalog.count(*){shown} \
-           FROM {relation} WHERE {time} >= $1 AND {time} < $2 AND {time} > '-infinity' \
-          GROUP BY 1{grouped} ORDER BY 1",
-        width = m.calendar.width,
-        relation = m.relation,
+    let keys: String = columns.iter().map(|c| format!(", {c}")).collect();
+    let these = format!(
+        "FROM {relation} WHERE {time} >= $1 AND {time} < $2 AND {time} > '-infinity'",
+        relation = m.relation
     );
+    let value = m.value_column.as_ref().map(quote_identifier);
+    match value {
+        Some(v) if m.calendar.measure == Measure::Count && is_in_order(m) => {
+            format!(
+                "SELECT {time}, CASE WHEN {v} IS NOT NULL THEN {} END, 1::pg_catalog.int8{keys} {these} ORDER BY 1",
+                bounded(&v, Measure::Count)
+            )
+        }
+        value => format!(
+            "SELECT pg_catalog.date_bin('{width} microseconds'::pg_catalog.interval, {time}, \
+                    '2000-01-01 00:00:00+00'::pg_catalog.timestamptz), {sum}, pg_catalog.count(*){keys} \
+               {these} GROUP BY 1{keys} ORDER BY 1",
+            width = m.calendar.width,
+            sum = value.map_or("pg_catalog.count(*)".into(), |v| {
+                bounded_sum(&v, m.calendar.measure)
+            }),
+        ),
+    }
+}
+
+/// Reads the watched table between two times (`from` included, `to` not), in order of the bucket, each bucket and series
+/// once or several times. Uses the active snapshot.
+pub fn scan(m: &Monitor, from: i64, to: i64, each: &mut dyn FnMut(Group)) {
     Spi::connect(|c| {
-        let mut cursor = c.open_cursor(&sql, &[timestamp(from).into(), timestamp(to).into()]);
-        let mut group_key = Vec::new();
+        let mut cursor = c.open_cursor(
+            &scan_sql(m),
+            &[timestamp(from).into(), timestamp(to).into()],
+        );
+        let mut key = Vec::new();
+        let mut fields = plan::Fields::default();
+        let mut reader = None;
         loop {
-            let table = cursor.fetch(BATCH).unwrap_or_else(failed);
-            if table.is_empty() {
-                break;
-            }
+            cursor.fetch(BATCH).unwrap_or_else(failed);
             if crate::worker::must_stop() {
                 failed::<()>(pgrx::spi::SpiError::CursorNotFound(
                     "the worker is to stop".into(),
                 ));
             }
-            for row in table {
-                let Some(bucket) = get::<TimestampWithTimeZone>(&row, 1)
-                    .and_then(|t| m.calendar.bucket(micros(t)))
-                else {
-                    continue;
-                };
-                group_key.clear();
-                for n in 0..m.series_columns.len() {
-                    let v: Option<String> = get(&row, 4 + n);
-                    key::push(&mut group_key, v.as_deref().map(str::as_bytes));
+            // SAFETY: the rows just fetched, which stay until they are freed; their columns are those of the query.
+            unsafe {
+                let table = pg_sys::SPI_tuptable;
+                if table.is_null() || (*table).numvals == 0 {
+                    break;
                 }
-                key::bound(&mut group_key);
-                let sum = get::<i64>(&row, 2).unwrap_or(0);
-                let rows = get::<i64>(&row, 3).unwrap_or(0);
-                each((bucket, &group_key, sum, rows));
+                let reader = reader
+                    .get_or_insert_with(|| Reader::of((*table).tupdesc, m.series_columns.len()));
+                let rows = std::slice::from_raw_parts((*table).vals, (*table).numvals as usize);
+                for row in rows {
+                    fields.take(*row, (*table).tupdesc);
+                    if let Some((bucket, sum, rows)) = reader.read(&m.calendar, &fields, &mut key) {
+                        each((bucket, &key, sum, rows));
+                    }
+                }
+                pg_sys::SPI_freetuptable(table);
             }
         }
     });
+}
+
+/// How the key of a series is read from the rows of [`scan_sql`]: as the trigger reads it from those of the table.
+struct Reader(Vec<plan::KeyColumn>);
+
+impl Reader {
+    /// # Safety
+    /// `columns` must be the descriptor of such rows.
+    unsafe fn of(columns: pg_sys::TupleDesc, keys: usize) -> Reader {
+        let column = |number: i32| plan::Column {
+            number,
+            type_id: pg_sys::SPI_gettypeid(columns, number),
+        };
+        let keys = (0..keys as i32).map(|n| plan::KeyColumn::of(column(4 + n)));
+        Reader(keys.collect())
+    }
+
+    /// The bucket, the sum and the number of rows; the key of the series is written into `key`.
+    ///
+    /// # Safety
+    /// `row` must be such a row, and still be there.
+    unsafe fn read(
+        &self,
+        calendar: &Calendar,
+        row: &plan::Fields,
+        key: &mut Vec<u8>,
+    ) -> Option<(i64, i64, i64)> {
+        let number = |column| row.get(column).map(|d| d.value() as i64);
+        let bucket = calendar.bucket(number(1)?)?;
+        key.clear();
+        for k in &self.0 {
+            k.push(row, key);
+        }
+        key::bound(key);
+        Some((bucket, number(2).unwrap_or(0), number(3)?))
+    }
 }
 
 /// A snapshot: time of its bucket, and states by key.

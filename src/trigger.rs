@@ -9,6 +9,7 @@ use detector::Verdict;
 use pgrx::{pg_guard, pg_sys};
 
 use crate::calendar;
+use crate::calling::finfo;
 use crate::fault::{self, Boundary};
 use crate::overlay::{self, Opinion, Overlay, Reading};
 use crate::plan::{self, Plan};
@@ -24,17 +25,6 @@ thread_local! {
     static FIELDS: RefCell<plan::Fields> = RefCell::default();
     /// Trigger function and extension it belongs to.
     static EXTENSION: RefCell<Option<(pg_sys::Oid, pg_sys::Oid)>> = const { RefCell::new(None) };
-}
-
-macro_rules! finfo {
-    ($name:ident) => {
-        /// Tells the server the calling convention.
-        #[no_mangle]
-        pub extern "C" fn $name() -> &'static pg_sys::Pg_finfo_record {
-            const V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-            &V1
-        }
-    };
 }
 
 finfo!(pg_finfo_judge_row_wrapper);

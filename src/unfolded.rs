@@ -2,15 +2,14 @@
 //! `sealed_horizon`. A restart begins with a state of that age, so such a change leaves a row in `unfolded`,
 //! in its own transaction, until the refold that takes it in is recorded.
 
-use std::collections::HashMap;
-
 use pgrx::pg_sys;
 
 use crate::calendar::DAY_US;
+use crate::hash::QuickMap;
 
 /// From when on each monitor has rows in `unfolded`, by one (sub)transaction.
 #[derive(Default)]
-pub struct Noted(HashMap<u32, i64>);
+pub struct Noted(QuickMap<u32, i64>);
 
 impl Noted {
     /// Whether a change at a time is covered.
@@ -22,6 +21,11 @@ impl Noted {
     pub fn add(&mut self, monitor: u32, since: i64) {
         let s = self.0.entry(monitor).or_insert(i64::MAX);
         *s = (*s).min(since);
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// Takes over what a subtransaction that committed has noted.

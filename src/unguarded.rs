@@ -1,5 +1,5 @@
-//! Functions of the server that raise no error (but where memory runs out, for the default of a column), called
-//! without pgrx's guard: the guard is a `sigsetjmp` and two switches of the stack of handlers for each call, and a
+//! Functions of the server that raise no error (but where memory runs out, for the default of a column, or two hundred
+//! locks are held), called without pgrx's guard: the guard is a `sigsetjmp` and two switches of the stack of handlers for each call, and a
 //! row needs a dozen of such calls.
 
 use pgrx::pg_sys;
@@ -11,6 +11,11 @@ mod server {
         pub fn GetCurrentTransactionNestLevel() -> i32;
         pub fn GetCurrentCommandId(used: bool) -> pg_sys::CommandId;
         pub fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
+        pub fn GetCurrentTimestamp() -> pg_sys::TimestampTz;
+        pub fn GetTopTransactionIdIfAny() -> u32;
+        pub fn LWLockAcquire(lock: *mut pg_sys::LWLock, mode: u32) -> bool;
+        pub fn LWLockHeldByMe(lock: *mut pg_sys::LWLock) -> bool;
+        pub fn LWLockRelease(lock: *mut pg_sys::LWLock);
         pub fn heap_deform_tuple(
             tuple: pg_sys::HeapTuple,
             columns: pg_sys::TupleDesc,
@@ -39,6 +44,40 @@ pub fn command() -> u32 {
 pub fn statement_start() -> i64 {
     // SAFETY: reads a number.
     unsafe { server::GetCurrentStatementStartTimestamp() }
+}
+
+/// The clock.
+#[inline]
+pub fn now() -> i64 {
+    // SAFETY: reads the system clock.
+    unsafe { server::GetCurrentTimestamp() }
+}
+
+/// The id of the transaction, 0 where it has none.
+#[inline]
+pub fn top_transaction() -> u32 {
+    // SAFETY: reads a number of the transaction state.
+    unsafe { server::GetTopTransactionIdIfAny() }
+}
+
+/// Waits for a lock.
+///
+/// # Safety
+/// It must be initialised, in memory that stays, and not be held by this process.
+#[inline]
+pub unsafe fn lock(lock: *mut pg_sys::LWLock, mode: pg_sys::LWLockMode::Type) {
+    server::LWLockAcquire(lock, mode);
+}
+
+/// Gives a lock back, unless the server has done so after an error.
+///
+/// # Safety
+/// As for [`lock`].
+#[inline]
+pub unsafe fn unlock(lock: *mut pg_sys::LWLock) {
+    if server::LWLockHeldByMe(lock) {
+        server::LWLockRelease(lock);
+    }
 }
 
 /// Takes a row apart. Columns added after it was stored have their default.

@@ -11,7 +11,7 @@ use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTi
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{pg_guard, pg_sys, warning, IntoDatum, PgLogLevel, PgSqlErrorCode, PgTryBuilder};
 
-use crate::calendar;
+use crate::calendar::{self, HOUR_US};
 use crate::fault;
 use crate::keeping;
 use crate::monitor::{Frontier, Monitor, Rule};
@@ -36,8 +36,6 @@ const LOOK_FOR_EXTENSION_MS: i64 = 5_000;
 const PAUSE_US: i64 = 200_000;
 /// How often what is known of the database is read even if nothing says that it changed.
 const READ_EVERY_US: i64 = 60_000_000;
-/// How often what is old is looked for.
-const HOUR_US: i64 = 3_600_000_000;
 /// Monitors with at most this many series are sealed by the inserting backend when the worker lags.
 const HELP_SERIES: usize = 64;
 
@@ -769,8 +767,8 @@ fn horizon() -> i64 {
     calendar::now().saturating_sub(store::configured_alert_horizon())
 }
 
-/// Stores the models once an hour of the data: the last of a day is kept, so that a refold need not go further back, and
-/// the last of all is what a restart gives verdicts from.
+/// Stores the models once an hour of the data: the last of a day is kept, so that a refold need not go further back, those
+/// of the last hours for who asks of the last hour, and the last of all is what a restart gives verdicts from.
 fn store_states(place: &Place, stored_hour: &mut HashMap<i32, i64>) {
     let sealed = place.cell.sealed_hint.load(Ordering::Acquire);
     if sealed == i64::MIN {

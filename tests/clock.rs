@@ -287,12 +287,16 @@ fn snapshots_are_bounded() {
     let mut m = Monitored::create(&cluster, "bounded");
     m.run(&calm_sql(EPOCH, 0, 20 * 1440));
     m.assert_models();
-    let days = "SELECT count(DISTINCT time) FROM snapshots";
+    // One a day; of the last day those of its last hours besides.
+    let days = "SELECT count(DISTINCT time::date) FROM snapshots";
+    let times = "SELECT count(DISTINCT time) FROM snapshots";
     assert_eq!(m.number(days), 6);
+    assert!((7..=9).contains(&m.number(times)), "{}", m.number(times));
     // Never fewer than a restart needs.
     m.run("ALTER SYSTEM SET cloudwalk_monitor.snapshot_retention = '0'");
     m.run("SELECT pg_reload_conf()");
     m.run(&calm_sql(EPOCH, 20 * 1440, 22 * 1440));
     m.assert_models();
     assert_eq!(m.number(days), 4);
+    assert!((5..=7).contains(&m.number(times)), "{}", m.number(times));
 }

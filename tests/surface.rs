@@ -127,8 +127,25 @@ fn rust_functions() -> BTreeMap<String, (Signature, bool)> {
 fn declared_types_are_the_rust_types() {
     let cluster = Cluster::shared();
     let mut m = Monitored::create(&cluster, "declared");
-    let rust = rust_functions();
+    let mut rust = rust_functions();
     assert!(rust.len() >= 8, "{:?}", rust.keys());
+    // These are not wrapped by pgrx; what columns they are declared to return, the library asks at each call.
+    let columns = "text,text,jsonb,timestamp with time zone,double precision,double precision,double precision,\
+                   double precision,real,smallint,verdict,text";
+    for (name, arguments) in [
+        (
+            "scored_series",
+            "interval,timestamp with time zone,text,text",
+        ),
+        ("detect_anomalies", "interval,timestamp with time zone,text"),
+    ] {
+        let list = |s: &str| s.split(',').map(String::from).collect();
+        let signature = Signature {
+            arguments: list(arguments),
+            result: list(columns),
+        };
+        rust.insert(name.into(), (signature, true));
+    }
     let declared = m.rows(
         "SELECT p.proname, p.proisstrict, \
                 (SELECT coalesce(string_agg(format_type(t, NULL), ',' ORDER BY i), '') FROM unnest(p.proargtypes) WITH ORDINALITY u(t, i)), \
@@ -164,6 +181,32 @@ fn declared_types_are_the_rust_types() {
             d[0]
         );
     }
+}
+
+#[test]
+fn a_table_that_is_declared_otherwise_is_refused() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "misdeclared");
+    for columns in ["a integer", "a text, b text"] {
+        m.run(&format!(
+            "CREATE OR REPLACE FUNCTION wrong{}(interval, timestamptz, text, text) RETURNS TABLE ({columns}) LANGUAGE c \
+             AS '$libdir/cloudwalk_monitor', 'scored_series_wrapper'",
+            columns.len()
+        ));
+        let call = format!(
+            "wrong{}('1 hour', now(), 'transactions', NULL)",
+            columns.len()
+        );
+        let e = m.refused(&format!("SELECT * FROM {call}"));
+        assert_eq!(e.code().code(), "0A000", "{e:?}");
+    }
+    // Beside the list of columns it works as anywhere else.
+    m.run(&calm_sql(EPOCH, 0, 60));
+    m.quiesce();
+    assert_eq!(
+        m.text("SELECT count(v) FROM (SELECT (scored_series('1 hour', '2025-07-14 01:00+00')).verdict) AS s(v)"),
+        m.text("SELECT count(*) FROM scored_series('1 hour', '2025-07-14 01:00+00')")
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Which counts would be normal.
 
 use core::cmp::Ordering;
-use core::f64::consts::{LN_10, TAU};
 
+use crate::edge;
 use crate::outlook::Outlook;
 use crate::sensitivity::Sensitivity;
 use crate::series::LARGEST;
@@ -50,9 +50,20 @@ impl Bounds {
         }
     }
 
-    /// The interval itself: judged from where a normal law with the same three moments would have its ends, so that
-    /// some six judgements are enough.
+    /// The interval itself: by channel where that is possible, else by whole judgements.
     fn normal(o: &Outlook) -> Option<Bounds> {
+        if o.held == 0 {
+            let level = o.mean().floor().min(LARGEST);
+            if let Some((lower, upper)) = edge::silence(o, level) {
+                return Some(Bounds { lower, upper });
+            }
+        }
+        Bounds::judged(o)
+    }
+
+    /// The same by whole judgements, from where a normal law with the same three moments would have its ends, so that
+    /// some six are enough.
+    fn judged(o: &Outlook) -> Option<Bounds> {
         let within = some_normal(o)?;
         let (low, high) = estimate(o);
         let down = furthest(within - low, within, &|d| is_normal(o, within - d));
@@ -107,19 +118,13 @@ fn furthest(estimate: f64, most: f64, ok: &impl Fn(f64) -> bool) -> f64 {
     inside
 }
 
-/// About where the windows would begin to speak: the quantiles of a law with their mean, variance and skewness, by the first
-/// terms of Cornish and Fisher's expansion (Abramowitz and Stegun 26.2.49), at the surprise of `open`.
+/// About where the windows would begin to speak.
 fn estimate(o: &Outlook) -> (f64, f64) {
-    let twice = 2.0 * LN_10 * o.open;
-    // Leading terms of the normal law's tail.
-    let z = (twice - twice.ln() - TAU.ln()).max(0.25).sqrt();
     let windows = [Some(o.point), o.pair, o.five, o.ten, o.twenty];
     let (mut low, mut high) = (0.0_f64, LARGEST);
-    for w in windows.into_iter().flatten() {
-        let deviation = (w.mean * (1.0 + w.dispersion * w.mean)).sqrt();
-        let skew = (z * z - 1.0) / 6.0 * (1.0 + 2.0 * w.dispersion * w.mean);
-        high = high.min(w.mean + z * deviation + skew - w.before);
-        low = low.max(w.mean - z * deviation + skew - w.before);
+    for w in windows.iter().flatten() {
+        high = high.min(edge::estimate(w, o.open, true));
+        low = low.max(edge::estimate(w, o.open, false));
     }
     (low, high)
 }
@@ -175,4 +180,83 @@ fn some_normal(o: &Outlook) -> Option<f64> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::moment::{Moment, Pace};
+    use crate::series::Series;
+
+    /// A little generator: xorshift.
+    fn random(seed: &mut u64) -> f64 {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        (*seed >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn poisson(mean: f64, seed: &mut u64) -> f64 {
+        let (mut n, mut left) = (0.0, mean);
+        while left > 0.0 {
+            left += random(seed).max(1e-300).ln();
+            if left > 0.0 {
+                n += 1.0;
+            }
+        }
+        n
+    }
+
+    /// Asking each channel by itself finds what asking all of them does.
+    #[test]
+    fn channels_by_themselves_have_the_same_bounds() {
+        let mut compared = 0;
+        for (run, mean) in [0.02, 0.2, 1.0, 4.0, 20.0, 120.0, 800.0]
+            .into_iter()
+            .cycle()
+            .take(14)
+            .enumerate()
+        {
+            let mut seed = 0x9e37_79b9_7f4a_7c15 ^ run as u64;
+            let mut series = Series::new();
+            let mut factor = 1.0;
+            for bucket in 0..3000 {
+                if random(&mut seed) < 0.01 {
+                    factor =
+                        [1.0, 1.0, 0.1, 0.5, 1.6, 3.0, 9.0][(random(&mut seed) * 7.0) as usize];
+                }
+                let at = Moment {
+                    bucket,
+                    minute: (bucket % 1440) as u16,
+                    weekend: false,
+                };
+                let day = 1.0 + 0.6 * (bucket as f64 / 1440.0 * core::f64::consts::TAU).sin();
+                let scatter = if run % 2 == 0 {
+                    1.0
+                } else {
+                    0.5 + random(&mut seed)
+                };
+                let x = poisson(mean * day * factor * scatter, &mut seed);
+                for degree in [100.0, 50.0, 0.0] {
+                    let sensitivity = Sensitivity::of(degree);
+                    let mut o = series.outlook_at(at);
+                    (o.open, o.held_from) = (sensitivity.warning, sensitivity.held_from());
+                    let level = o.mean().floor().min(LARGEST);
+                    if o.held != 0 {
+                        continue;
+                    }
+                    if let Some((lower, upper)) = edge::silence(&o, level) {
+                        compared += 1;
+                        assert_eq!(
+                            Some(Bounds { lower, upper }),
+                            Bounds::judged(&o),
+                            "mean {mean}, bucket {bucket}"
+                        );
+                    }
+                }
+                series.step(x, at, Pace { minutes: 1.0 });
+            }
+        }
+        assert!(compared > 50_000, "{compared}");
+    }
 }

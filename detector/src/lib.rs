@@ -55,6 +55,7 @@
 
 pub mod bounds;
 mod dispersion;
+mod edge;
 pub mod family;
 pub mod ground;
 mod habit;

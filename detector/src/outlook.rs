@@ -68,12 +68,12 @@ impl Window {
     }
 
     /// The sum, when this reading ends it: a whole count.
-    fn sum(&self, x: f64) -> f64 {
+    pub fn sum(&self, x: f64) -> f64 {
         (self.before + x + 0.5).floor()
     }
 
     /// Signed surprise of this reading.
-    fn surprise(&self, x: f64) -> Surprise {
+    pub fn surprise(&self, x: f64) -> Surprise {
         capped(self.sum(x), self.before + x, self).less(self.penalty)
     }
 }
@@ -117,7 +117,7 @@ pub(crate) struct Long {
 }
 
 impl Long {
-    fn sum(&self, x: f64) -> f64 {
+    pub fn sum(&self, x: f64) -> f64 {
         ((self.before + (x - self.before) * LONG_RATE) * LONG_EFFECTIVE + 0.5).floor()
     }
 
@@ -170,7 +170,7 @@ pub(crate) struct Run {
 impl Run {
     /// Signed surprise if the run goes on. The zeros are independent given the level; with a gamma
     /// distributed factor of mean 1 and variance `e` on it, `-ln P = ln(1 + e Z) / e`.
-    fn surprise(&self, dispersion: f64) -> f64 {
+    pub fn surprise(&self, dispersion: f64) -> f64 {
         let weight = self.weight + tail::zero_ln(self.level, dispersion);
         -(self.doubt * weight).ln_1p() / self.doubt / LN_10
     }
@@ -269,7 +269,7 @@ impl Outlook {
             held: self.held,
             ..Judgement::learning(self.mean(), x)
         };
-        let single = capped(x, x, &self.point);
+        let single = self.single(x);
         let with_last = self
             .pair_surprise(x)
             .filter(|both| both.beside.abs() > single.beside.abs());
@@ -285,9 +285,7 @@ impl Outlook {
             with_last.unwrap_or(single),
             of(self.five),
             if ten_decides { ten } else { twenty },
-            self.long.map_or(Surprise::NONE, |l| {
-                l.surprise(x - self.extra, self.last_nineteen + x - self.extra)
-            }),
+            self.long_surprise(x),
             Surprise {
                 alone: zeros,
                 beside: zeros,
@@ -328,8 +326,20 @@ impl Outlook {
         j
     }
 
+    /// The reading by itself.
+    pub fn single(&self, x: f64) -> Surprise {
+        capped(x, x, &self.point)
+    }
+
+    /// The exponential mean.
+    pub fn long_surprise(&self, x: f64) -> Surprise {
+        self.long.map_or(Surprise::NONE, |l| {
+            l.surprise(x - self.extra, self.last_nineteen + x - self.extra)
+        })
+    }
+
     /// The reading with the one before it, where both lie on the side of the reading.
-    fn pair_surprise(&self, x: f64) -> Option<Surprise> {
+    pub fn pair_surprise(&self, x: f64) -> Option<Surprise> {
         let pair = self.pair?;
         let surprise = pair.surprise(x);
         let above = pair.before + x - pair.mean;

@@ -713,6 +713,14 @@ impl Series {
         (self.levels.departure + self.season.log).exp()
     }
 
+    /// What it foretells of a bucket that it was not advanced to.
+    #[cfg(test)]
+    pub(crate) fn outlook_at(&self, at: Moment) -> Outlook {
+        let mut ahead = *self;
+        ahead.advance(at, Pace { minutes: 1.0 });
+        ahead.outlook()
+    }
+
     /// What the state foretells of the reading in hand.
     fn outlook(&self) -> Outlook {
         let n = self.readings;

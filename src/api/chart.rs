@@ -5,7 +5,7 @@ use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::iter::SetOfIterator;
 use pgrx::prelude::*;
 
-use super::look::{asked_stretch, fold_stretch, label_of, Seen};
+use super::look::{asked_stretch, fold_stretch, label_of, look_at};
 use super::refuse_null;
 use crate::calendar::Calendar;
 use crate::fault::raise;
@@ -50,13 +50,14 @@ fn read_chart(
     let lateness = settings::lateness();
     let mut readings: Vec<(i64, ::chart::Point)> = Vec::new();
     let mut show = |shown: Shown| {
-        if label_of(&m, &shown) == series {
-            let seen = Seen::new(&m, &rules, &shown, lateness, now);
+        if label_of(&shown) == series {
+            let seen = look_at(Verdict::Learning, &m, &rules, &shown, lateness, now)
+                .expect("no verdict is less");
             let point = ::chart::Point {
                 observed: Some(shown.observed),
                 expected: Some(shown.judgement.expected),
-                band: seen.out.bounds.map(|b| (b.lower, b.upper)),
-                anomalous: seen.out.verdict >= Verdict::Warning,
+                band: seen.bounds.map(|b| (b.lower, b.upper)),
+                anomalous: seen.verdict >= Verdict::Warning,
                 incident: false,
             };
             readings.push((shown.at.bucket, point));
@@ -65,7 +66,7 @@ fn read_chart(
     let windows = store::maintenance(&m);
     let fold = fold_stretch(&m, &rules, &windows, &s, &mut show);
     let known = series == key::TOTAL
-        || fold.series.iter().any(|f| m.label(&f.key) == series)
+        || fold.series.iter().any(|f| f.label == series)
         || fold.ratios.iter().any(|r| r.name == series);
     if !known {
         raise(

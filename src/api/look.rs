@@ -14,7 +14,7 @@ use crate::fault::{self, raise, Boundary};
 use crate::fold::{Fold, FoldRatio, Places, Shown, Subject};
 use crate::measure;
 use crate::monitor::{follows_clock, total_direction, Monitor, Rule};
-use crate::overlay::opinion;
+use crate::overlay::{opinion, Opinion};
 use crate::round::Place;
 use crate::shared::{Direction, LIVE};
 use crate::{calendar, key, maintenance, round, settings, store};
@@ -65,14 +65,21 @@ impl Eye<'_> {
         x: f64,
         complete: bool,
     ) -> Scored {
-        let o = opinion(
+        self.say(before, j, x, self.opinion(j, x, complete))
+    }
+
+    fn opinion(&self, j: &Judgement, x: f64, complete: bool) -> Opinion {
+        opinion(
             j,
             &self.limits,
             self.direction,
             &self.sensitivity,
             x,
             complete,
-        );
+        )
+    }
+
+    fn say(&self, before: &detector::Model, j: &Judgement, x: f64, o: Opinion) -> Scored {
         if j.learning {
             let seen = before.readings().min(30);
             let reason = self
@@ -152,18 +159,12 @@ fn look_at_ratio(
     }
 }
 
-/// A reading of a fold, under the name and the rule of its series.
-pub(super) struct Seen {
-    pub(super) label: String,
-    pub(super) out: Scored,
-}
-
-/// The name of the series that is shown. To be compared before `Seen::new`: its bounds are what costs.
-pub(super) fn label_of(m: &Monitor, shown: &Shown) -> String {
+/// The name of the series that is shown. To be compared before `look_at`: its bounds are what costs.
+pub(super) fn label_of<'a>(shown: &Shown<'a>) -> &'a str {
     match shown.subject {
-        Subject::Total(_) => key::TOTAL.to_string(),
-        Subject::Series(f, _) => m.label(&f.key),
-        Subject::Ratio(r, ..) => r.name.clone(),
+        Subject::Total(_) => key::TOTAL,
+        Subject::Series(f, _) => &f.label,
+        Subject::Ratio(r, ..) => &r.name,
     }
 }
 
@@ -172,58 +173,70 @@ pub(super) fn is_complete(m: &Monitor, bucket: i64, lateness: i64, now: i64) -> 
     m.calendar.start(bucket + 1).saturating_add(lateness) <= now
 }
 
-impl Seen {
-    pub(super) fn new(m: &Monitor, rules: &[Rule], shown: &Shown, lateness: i64, now: i64) -> Seen {
-        let complete = is_complete(m, shown.at.bucket, lateness, now);
-        let label = label_of(m, shown);
-        let ruled = total_direction(rules);
+/// What there is to say of a reading of a fold, under the name and the rule of its series; None where its verdict is less
+/// than this.
+pub(super) fn look_at(
+    least: Verdict,
+    m: &Monitor,
+    rules: &[Rule],
+    shown: &Shown,
+    lateness: i64,
+    now: i64,
+) -> Option<Scored> {
+    let complete = is_complete(m, shown.at.bucket, lateness, now);
+    let ruled = total_direction(rules);
+    let (before, limits, direction, counts, sensitivity) = match shown.subject {
+        Subject::Series(f, before) => (
+            before,
+            f.rule.limits,
+            f.rule.direction,
+            complete,
+            f.rule.terms.sensitivity,
+        ),
         // The total speaks for silence only, unless a rule says otherwise.
-        let total = rules.iter().find(|r| r.series == key::TOTAL);
-        let (before, limits, direction, counts, sensitivity) = match shown.subject {
-            Subject::Series(f, before) => (
-                before,
-                f.rule.limits,
-                f.rule.direction,
-                complete,
-                f.rule.terms.sensitivity,
-            ),
-            Subject::Total(before) => (
-                before,
-                Limits::NONE,
-                ruled.unwrap_or(Direction::Low),
-                complete && (shown.observed == 0.0 || ruled.is_some()),
-                m.terms(total).sensitivity,
-            ),
-            Subject::Ratio(r, before, whole) => {
-                let out = look_at_ratio(r, before, whole, shown, complete, m.calendar.pace());
-                return Seen { label, out };
-            }
-        };
-        let eye = Eye {
-            label: &label,
-            limits,
-            direction,
-            sensitivity,
-            pace: m.calendar.pace(),
-        };
-        if shown.left_out {
-            let out = Scored {
-                verdict: Verdict::Learning,
-                score: 0.0,
-                bounds: None,
-                reason: Some("maintenance".into()),
-            };
-            return Seen { label, out };
+        Subject::Total(before) => (
+            before,
+            Limits::NONE,
+            ruled.unwrap_or(Direction::Low),
+            complete && (shown.observed == 0.0 || ruled.is_some()),
+            m.terms(rules.iter().find(|r| r.series == key::TOTAL))
+                .sensitivity,
+        ),
+        Subject::Ratio(r, before, whole) => {
+            let pace = m.calendar.pace();
+            let out = look_at_ratio(r, before, whole, shown, complete, pace);
+            return Some(out).filter(|out| out.verdict >= least);
         }
-        let mut out = eye.look(before, &shown.judgement, shown.observed, counts);
-        if matches!(shown.subject, Subject::Total(_)) && ruled.is_none() {
-            out.bounds = out.bounds.map(|b| Bounds {
-                lower: b.lower.min(1.0),
-                upper: b.upper,
-            });
-        }
-        Seen { label, out }
+    };
+    if shown.left_out {
+        let out = Scored {
+            verdict: Verdict::Learning,
+            score: 0.0,
+            bounds: None,
+            reason: Some("maintenance".into()),
+        };
+        return Some(out).filter(|out| out.verdict >= least);
     }
+    let eye = Eye {
+        label: label_of(shown),
+        limits,
+        direction,
+        sensitivity,
+        pace: m.calendar.pace(),
+    };
+    let (j, x) = (&shown.judgement, shown.observed);
+    let o = eye.opinion(j, x, counts);
+    if o.verdict < least {
+        return None;
+    }
+    let mut out = eye.say(before, j, x, o);
+    if matches!(shown.subject, Subject::Total(_)) && ruled.is_none() {
+        out.bounds = out.bounds.map(|b| Bounds {
+            lower: b.lower.min(1.0),
+            upper: b.upper,
+        });
+    }
+    Some(out)
 }
 
 /// The stretch that a window and its end mean.

@@ -1,6 +1,6 @@
 //! The functions that SQL calls. Each reads its arguments, asks `fold`, `round` or `store`, and shapes rows.
 //!
-//! `look` is how a reading is shown; `reading`, `chart` and `backtest` read the past, `recommend` asks of a
+//! `look` is how a reading is shown, `table` how rows are returned; `reading`, `chart` and `backtest` read the past, `recommend` asks of a
 //! reading to come, `operate` acknowledges and runs rounds, `verify` and `stats` look at the monitor itself.
 
 mod backtest;
@@ -11,6 +11,7 @@ mod people;
 mod reading;
 mod recommend;
 mod stats;
+mod table;
 mod verify;
 
 use detector::Verdict;

@@ -12,6 +12,7 @@ use pgrx::pg_sys;
 use super::layout::*;
 use super::merge::Delta;
 use super::segment::{hold, Segment};
+use crate::calendar::HOUR_US;
 use crate::maintenance::Stretch;
 
 /// The snapshot of a load.
@@ -199,7 +200,6 @@ impl Segment {
 
     /// Forgets the snapshot of a load that is long past: transaction ids come round again.
     pub fn forget_snapshot(&self, cell: &Cell, now: i64) {
-        const HOUR_US: i64 = 3_600_000_000;
         let old = {
             let r = self.read(cell);
             let seen = &r.model().seen;

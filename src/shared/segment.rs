@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 
 use super::layout::*;
 use crate::ratio::Membership;
-use crate::{fault, key, monitor, settings};
+use crate::{fault, key, monitor, settings, unguarded};
 
 /// In place of a cell in slots that were given back.
 const NO_CELL: u32 = u32::MAX;
@@ -278,11 +278,7 @@ pub struct Held(*mut pg_sys::LWLock);
 impl Drop for Held {
     fn drop(&mut self) {
         // SAFETY: acquired by `hold` in this process. After an error the server has released all.
-        unsafe {
-            if pg_sys::LWLockHeldByMe(self.0) {
-                pg_sys::LWLockRelease(self.0);
-            }
-        }
+        unsafe { unguarded::unlock(self.0) };
     }
 }
 
@@ -293,7 +289,7 @@ pub fn hold(lock: &UnsafeCell<pg_sys::LWLock>, exclusive: bool) -> Held {
         pg_sys::LWLockMode::LW_SHARED
     };
     // SAFETY: an initialised lock in pinned shared memory.
-    unsafe { pg_sys::LWLockAcquire(lock.get(), mode) };
+    unsafe { unguarded::lock(lock.get(), mode) };
     Held(lock.get())
 }
 
