@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
 use crate::incident::{self, Incident, REMEMBERED};
-use crate::judgement::Judgement;
+use crate::judgement::{Channel, Judgement};
 use crate::lifecycle::Own;
 use crate::moment::{Moment, Pace, DAY};
 use crate::sensitivity::Sensitivity;
@@ -19,10 +19,12 @@ const HORIZON: f64 = 1000.0;
 /// be one of counts again.
 const ODD: f64 = 0.02;
 const WHOLE: f64 = 0.001;
-/// Typical reading above which counts are read as values, and below which they may be counts again:
-/// the negative binomial law holds to about 300, and is usable to 1,000.
+/// Typical reading above which whole numbers are read as values, and below which they may be counts again;
 const LARGE: f64 = 1000.0;
 const SMALL: f64 = 500.0;
+/// and times as much where they were declared to be counts: the negative binomial law, whose dispersion is learned, does
+/// better by rows than the family of values at every size that was simulated. (What is larger is taken for amounts.)
+const LARGER: f64 = 10.0;
 /// A reading moves the log of the typical one as if it were off by no more than this: an incident
 /// does not change what a series is.
 const FARTHEST: f64 = 1.0;
@@ -67,15 +69,16 @@ const SPIKES: f64 = 8.0;
 /// nor one that scatters so much that a count law would be deaf: index and dispersion.
 const RAGGED: f64 = 10.0;
 const RAGGED_DISPERSION: f64 = 0.5;
-/// Times as much of each is needed where the readings were declared to be counts.
-const DECLARED: f64 = 3.0;
+/// Times as much of the first two is needed where the readings were declared to be counts, and the third is not asked: a
+/// law that is nearly deaf hears more of them than the family of values does.
+const DECLARED: f64 = 4.0;
 /// Share of each that it must fall below before a series of values is one of counts again.
 const AGAIN: f64 = 0.5;
 
 /// A family of series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// Whole numbers, at least 0, typically up to 1,000: [`Series`].
+    /// Whole numbers, at least 0, typically up to 1,000, or 10,000 where declared to be counts: [`Series`].
     Counts,
     /// All others: [`Values`].
     Values,
@@ -142,9 +145,9 @@ impl Chooser {
         f64::from(self.squares) / f64::from(self.expected)
     }
 
-    /// Compares a reading with what was expected of it, under the count law of that mean and the
-    /// index so far. What is read while an incident is open says nothing of the scatter.
-    fn compare(&mut self, x: f64, expected: f64, calm: bool) {
+    /// Compares a reading with what was expected of it, under the count law that judged it (`said`: its surprise), or
+    /// else that of this mean and the index so far. What is read while an incident is open says nothing of the scatter.
+    fn compare(&mut self, x: f64, expected: f64, said: Option<f64>, calm: bool) {
         self.since = self.since.saturating_add(1);
         self.stretches *= (1.0 - 1.0 / STRANGE_MEMORY) as f32;
         if self.readings <= EARLY || !is_count(x) || !(0.0..=LARGEST).contains(&expected) {
@@ -153,7 +156,10 @@ impl Chooser {
         let mean = expected.max(0.01);
         let index = self.index().max(1.0);
         let off = x - mean;
-        let strange = is_strange(x, mean, index);
+        let strange = said.map_or_else(
+            || is_strange(x, mean, index),
+            |surprise| surprise >= STRANGE && off.abs() >= STRANGE_LEAST,
+        );
         if strange && self.readings > SETTLED {
             self.stretches += if self.since > APART { 1.0 } else { 0.0 };
             self.since = 0;
@@ -171,31 +177,57 @@ impl Chooser {
         self.expected = faded(self.expected, mean);
     }
 
+    /// Whether the readings were declared to be counts.
+    fn is_declared(&self) -> bool {
+        self.undeclared == 0
+    }
+
     /// Whether no count law describes what was read, by a share of what that takes.
-    fn is_strange(&self, share: f64, typical: f64) -> bool {
+    fn is_strange(&self, share: f64) -> bool {
         let (index, stretches) = (self.index(), f64::from(self.stretches));
+        let share = if self.is_declared() {
+            DECLARED * share
+        } else {
+            share
+        };
         let is_scattered = index >= 1.0 + share * (SCATTERED - 1.0);
-        let is_ragged = index >= share * RAGGED
-            && (index - 1.0) / typical.max(1.0) >= share * RAGGED_DISPERSION;
+        let is_ragged = !self.is_declared()
+            && index >= share * RAGGED
+            && (index - 1.0) / self.typical().max(1.0) >= share * RAGGED_DISPERSION;
         is_scattered && stretches >= share * STRETCHES || stretches >= share * SPIKES || is_ragged
     }
 
+    /// Whether what is read as values still is nothing that a count law would describe. Of what was declared to be counts,
+    /// a law of its own has said so; to the law of one index, which is all there is to ask now, it may look tame. So its
+    /// scatter has to be nearly that of independent events.
+    fn stays_strange(&self) -> bool {
+        let is_scattered = self.index() >= 1.0 + AGAIN * DECLARED * (SCATTERED - 1.0);
+        self.is_declared() && is_scattered || self.is_strange(AGAIN)
+    }
+
+    /// The typical reading, without its sign.
+    fn typical(&self) -> f64 {
+        f64::from(self.typical).exp() - 1.0
+    }
+
     fn choose(&self, now: Family) -> Family {
-        if self.undeclared != 0 && self.readings < UNDECLARED {
+        if !self.is_declared() && self.readings < UNDECLARED {
             return Family::Values;
         }
         if self.readings > EARLY && self.held < HELD {
             return now;
         }
-        let (typical, odd) = (f64::from(self.typical).exp() - 1.0, f64::from(self.odd));
-        // Payments have incidents too: what is declared to be counts is believed for longer.
-        let share = if self.undeclared != 0 { 1.0 } else { DECLARED };
-        if odd > ODD || typical > LARGE || self.is_strange(share, typical) {
-            Family::Values
-        } else if odd < WHOLE && typical < SMALL && !self.is_strange(AGAIN * share, typical) {
-            Family::Counts
-        } else {
-            now
+        let (typical, odd) = (self.typical(), f64::from(self.odd));
+        let larger = if self.is_declared() { LARGER } else { 1.0 };
+        if odd > ODD || typical > larger * LARGE {
+            return Family::Values;
+        }
+        match now {
+            Family::Counts if self.is_strange(1.0) => Family::Values,
+            Family::Values if odd < WHOLE && typical < larger * SMALL && !self.stays_strange() => {
+                Family::Counts
+            }
+            _ => now,
         }
     }
 
@@ -235,8 +267,8 @@ enum State {
 
 /// One series of any kind: counts while its readings are counts, values otherwise.
 ///
-/// Readings are counts while they are whole numbers of up to about a thousand *and* a count law
-/// describes them. That law says that they scatter as independent events do, or by a dispersion more,
+/// Readings are counts while they are whole numbers of up to about a thousand (ten thousand, where they
+/// were declared to be counts) *and* a count law describes them. That law says that they scatter as independent events do, or by a dispersion more,
 /// and how often one lies far out. So two things are learned beside what the families do, of the
 /// readings and what was expected of them: the index of dispersion, and in how many stretches a reading
 /// was strange to the law of that index. A series that scatters more and is strange again and again
@@ -402,7 +434,7 @@ impl Model {
                 )
             }
         };
-        self.conclude(x, spoken.0.expected, at, pace);
+        self.conclude(x, &spoken.0, at, pace);
         spoken
     }
 
@@ -421,7 +453,7 @@ impl Model {
             State::Values(values) => values.step_bounded(x, at, pace, sensitivity),
         };
         let bounds = bounds.map(|bounds| self.tidy(bounds, Some(x), judgement.expected));
-        self.conclude(x, judgement.expected, at, pace);
+        self.conclude(x, &judgement, at, pace);
         (judgement, bounds)
     }
 
@@ -475,7 +507,7 @@ impl Model {
             State::Counts(series) => series.learn_by(foretold, x, j, at, pace),
             State::Values(values) => values.learn(x),
         }
-        self.conclude(x, j.expected, at, pace);
+        self.conclude(x, j, at, pace);
     }
 
     /// A series that starts anew chooses anew.
@@ -510,11 +542,13 @@ impl Model {
         family != self.family()
     }
 
-    /// After a reading was learned of which this was expected.
-    fn conclude(&mut self, x: f64, expected: f64, at: Moment, pace: Pace) {
+    /// After a reading was learned that was judged so.
+    fn conclude(&mut self, x: f64, j: &Judgement, at: Moment, pace: Pace) {
         if x.is_finite() {
             let calm = self.open_incident().is_none();
-            self.chooser.compare(x, expected, calm);
+            let by_law = self.counts().is_some() && self.chooser.is_declared();
+            let said = by_law.then(|| j.channels[Channel::Point as usize].abs());
+            self.chooser.compare(x, j.expected, said, calm);
             self.choose(at, pace);
         }
     }

@@ -59,10 +59,12 @@ fn state_is_small() {
 fn chooses_by_what_it_reads() {
     let mut random = Random::new(1);
     let mut counts = |mean| after((0..200).map(|_| random.poisson(mean)));
-    for mean in [0.01, 3.0, 300.0] {
+    for mean in [0.01, 3.0, 300.0, 5000.0] {
         assert_eq!(counts(mean).family(), Family::Counts, "{mean}");
     }
-    assert_eq!(counts(2000.0).family(), Family::Values);
+    assert_eq!(counts(20_000.0).family(), Family::Values);
+    let large: Vec<f64> = (0..1500).map(|_| random.poisson(2000.0)).collect();
+    assert_eq!(undeclared(&large), Family::Values);
     for value in [0.25, -3.0, 1e9] {
         let readings = (0..200).map(|i| value + f64::from(i % 7));
         assert_eq!(after(readings).family(), Family::Values, "{value}");
@@ -94,8 +96,8 @@ fn whole_numbers_that_no_count_law_describes_are_values() {
         .map(|_| (60.0 * gamma(&mut random, 1)).floor())
         .collect();
     assert_eq!(undeclared(&ragged), Family::Values);
-    // So ragged that it is seen even where they were declared to be counts.
-    assert_eq!(after(ragged).family(), Family::Values);
+    // Of what was declared to be counts, the count law with a dispersion of one hears more than the family of values.
+    assert_eq!(after(ragged).family(), Family::Counts);
     // Ordinary counts, and in one reading of a hundred and fifty ten times as many.
     let mut random = Random::new(7);
     let bursty: Vec<f64> = (0..6000)
@@ -144,6 +146,52 @@ fn incidents_do_not_make_values_of_counts() {
     }
 }
 
+/// Counts with a dispersion scatter by day by many times what they do at night; the index of dispersion, which is one
+/// number for both, would take the day's for strange.
+#[test]
+fn counts_with_a_dispersion_and_a_day_stay_counts() {
+    for (seed, mean, shape) in [
+        (21, 50.0, 3),
+        (22, 300.0, 3),
+        (23, 300.0, 20),
+        (24, 2000.0, 5),
+    ] {
+        let mut random = Random::new(seed);
+        let mut model = Model::new();
+        for bucket in 0..10 * DAY {
+            // An incident of twenty minutes a day.
+            let factor = if bucket % DAY / 20 == 40 { 4.0 } else { 1.0 };
+            // A steep day: e^4 from its trough to its peak.
+            let usual = mean * daily(1.0, bucket).powi(2);
+            let rate = factor * usual * gamma(&mut random, shape);
+            let x = if rate < 500.0 {
+                random.poisson(rate)
+            } else {
+                rate.round()
+            };
+            step(&mut model, x, bucket);
+            assert_eq!(model.family(), Family::Counts, "{mean} {shape} {bucket}");
+        }
+    }
+}
+
+/// Whole numbers that are added up, as amounts in cents, scatter by day as they do at night, beside their mean: no
+/// dispersion describes that.
+#[test]
+fn whole_amounts_become_values() {
+    for (seed, sales) in [(31, 2.0), (32, 10.0)] {
+        let mut random = Random::new(seed);
+        let mut model = Model::new();
+        for bucket in 0..5 * DAY {
+            let count = random.poisson(daily(sales, bucket)) as u32;
+            let amounts = (0..count).map(|_| (36.0 * log_normal(&mut random, 0.8)).round());
+            let x = amounts.sum();
+            step(&mut model, x, bucket);
+        }
+        assert_eq!(model.family(), Family::Values, "{sales}");
+    }
+}
+
 #[test]
 fn one_odd_reading_or_one_burst_changes_nothing() {
     let mut random = Random::new(2);
@@ -160,7 +208,7 @@ fn one_odd_reading_or_one_burst_changes_nothing() {
 #[test]
 fn an_outage_of_a_large_count_changes_nothing() {
     let mut random = Random::new(3);
-    let mut model = after((0..3000).map(|_| large(&mut random, 2000.0)));
+    let mut model = after((0..3000).map(|_| large(&mut random, 20_000.0)));
     for bucket in 3000..3480 {
         step(&mut model, 0.0, bucket);
     }
@@ -173,7 +221,7 @@ fn a_size_between_does_not_make_it_change_all_the_time() {
     let mut changes = 0;
     for bucket in 0..30 * DAY {
         let family = model.family();
-        let x = large(&mut random, daily(1000.0, bucket));
+        let x = large(&mut random, daily(10_000.0, bucket));
         step(&mut model, x, bucket);
         changes += u32::from(model.family() != family);
     }
@@ -261,7 +309,7 @@ fn nothing_jumps_when_counts_have_grown() {
     for seed in 0..8 {
         let mut random = Random::new(seed);
         let done = hand_over(Family::Values, |bucket| {
-            let growth = 600.0 * (bucket as f64 / (10 * DAY) as f64).exp();
+            let growth = 6000.0 * (bucket as f64 / (10 * DAY) as f64).exp();
             large(&mut random, daily(growth, bucket))
         });
         done.nothing_jumps();
@@ -291,11 +339,11 @@ fn what_happens_right_after_a_hand_over_is_found() {
     let mut model = Model::new();
     let mut bucket = 0;
     while model.family() == Family::Counts || bucket < 3 * DAY {
-        let x = large(&mut random, 600.0 + 0.1 * bucket as f64);
+        let x = large(&mut random, 6000.0 + bucket as f64);
         step(&mut model, x, bucket);
         bucket += 1;
     }
-    let usual = 600.0 + 0.1 * bucket as f64;
+    let usual = 6000.0 + bucket as f64;
     let burst = step(&mut model, 2.0 * usual, bucket);
     assert!(
         burst.opens && burst.verdict >= Verdict::Warning,

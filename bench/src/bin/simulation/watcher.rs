@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use detector::tail;
-use detector::{Moment, Pace, Series};
+use detector::{Model, Moment, Pace};
 
 use crate::scenario::{is_weekend, Scenario, DAY};
 
@@ -24,7 +24,7 @@ pub trait Watcher: Sync {
     fn read(&self, scenario: &Scenario) -> Vec<Told>;
 }
 
-/// The family of counts.
+/// A series declared to be one of counts, as rows are: it reads values where its readings do not bear that out.
 pub struct Ours;
 
 impl Watcher for Ours {
@@ -33,7 +33,7 @@ impl Watcher for Ours {
     }
 
     fn read(&self, scenario: &Scenario) -> Vec<Told> {
-        let mut series = Series::new();
+        let mut series = Model::new();
         let (mut told, mut before) = (Vec::<Told>::new(), 0);
         for (i, &x) in scenario.counts.iter().enumerate() {
             let minute = scenario.minute(i);
@@ -43,8 +43,8 @@ impl Watcher for Ours {
                 weekend: is_weekend(minute),
             };
             series.step(x, at, Pace { minutes: 1.0 });
-            if series.incidents > before {
-                before = series.incidents;
+            if series.incidents() > before {
+                before = series.incidents();
                 if let Some(incident) = series.last_incident() {
                     told.push(Told {
                         opened: i,
