@@ -155,7 +155,7 @@ fn amounts_of_all_types_and_of_no_number() {
     assert!(error.message().contains("no number"), "{error:?}");
 }
 
-/// Counts of a status stay counts; a tweet-like one becomes one of values; both are exact.
+/// Counts of a status stay counts; whole amounts become values; both are exact.
 #[test]
 fn a_series_of_integers_chooses_its_family() {
     let cluster = Cluster::shared();
@@ -168,7 +168,7 @@ fn a_series_of_integers_chooses_its_family() {
         "SELECT setseed(0.5); \
          INSERT INTO hits SELECT {AT} + make_interval(mins => m), 'steady', 20 + (9 * (random() + random() - 1))::integer \
            FROM generate_series(0, 1999) m; \
-         INSERT INTO hits SELECT {AT} + make_interval(mins => m), 'ragged', (-60 * ln(1 - random()))::integer \
+         INSERT INTO hits SELECT {AT} + make_interval(mins => m), 'cents', (-60000 * ln(1 - random()))::integer \
            FROM generate_series(0, 1999) m"
     ));
     m.assert_models_of("hits");
@@ -176,11 +176,11 @@ fn a_series_of_integers_chooses_its_family() {
         m.rows(
             "SELECT series, family FROM series_models('hits') WHERE series <> '(total)' ORDER BY 1"
         ),
-        [["ragged", "values"], ["steady", "counts"]]
+        [["cents", "values"], ["steady", "counts"]]
     );
     // A copy that a transaction moves on through the hand-over of a family says what the sealed one does.
     m.run(&format!(
-        "INSERT INTO hits SELECT {AT} + make_interval(mins => 2000 + m), p, 20 FROM generate_series(0, 30) m, unnest('{{ragged,steady}}'::text[]) p"
+        "INSERT INTO hits SELECT {AT} + make_interval(mins => 2000 + m), p, 20 FROM generate_series(0, 30) m, unnest('{{cents,steady}}'::text[]) p"
     ));
     m.assert_models_of("hits");
 }
