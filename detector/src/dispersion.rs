@@ -100,12 +100,13 @@ impl Dispersion {
             belief,
         } = *seen;
         let square = mean * mean;
+        let reciprocal = 1.0 / mean;
         let variance = mean + (bound.min(CLIP_DISPERSION) + level_variance) * square;
         let clipped = (observed - mean).abs().min(CLIP * variance.sqrt());
         let excess = clipped * clipped - mean - level_variance * square;
-        let relative_variance = 1.0 / mean + bound.min(WEIGHT_DISPERSION) + level_variance;
-        let weight = belief / (relative_variance * relative_variance) / kind.overlap;
-        self.excess += weight * excess / square / inflation;
+        let relative_variance = reciprocal + bound.min(WEIGHT_DISPERSION) + level_variance;
+        let weight = belief / (relative_variance * relative_variance * kind.overlap);
+        self.excess += weight * excess * reciprocal * reciprocal / inflation;
         self.information += weight;
     }
 

@@ -217,14 +217,16 @@ impl Chooser {
         if self.readings > EARLY && self.held < HELD {
             return now;
         }
-        let (typical, odd) = (self.typical(), f64::from(self.odd));
+        let odd = f64::from(self.odd);
         let larger = if self.is_declared() { LARGER } else { 1.0 };
-        if odd > ODD || typical > larger * LARGE {
+        // Most need not be asked: 6 is the log of 403.
+        let is_large = |least: f64| self.typical > 6.0 && self.typical() >= larger * least;
+        if odd > ODD || is_large(LARGE) {
             return Family::Values;
         }
         match now {
             Family::Counts if self.is_strange(1.0) => Family::Values,
-            Family::Values if odd < WHOLE && typical < larger * SMALL && !self.stays_strange() => {
+            Family::Values if odd < WHOLE && !is_large(SMALL) && !self.stays_strange() => {
                 Family::Counts
             }
             _ => now,
@@ -238,7 +240,8 @@ impl Chooser {
 }
 
 fn is_count(x: f64) -> bool {
-    x >= 0.0 && x.fract() == 0.0
+    // What is too large for an i64 is whole; and the cast is no call, as `fract` is.
+    x >= 0.0 && (x >= 9e15 || x as i64 as f64 == x)
 }
 
 /// Whether a reading surprises the count law of a mean and an index of dispersion by [`STRANGE`].

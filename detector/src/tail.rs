@@ -4,8 +4,7 @@
 //! `-log10 P`, computed in the log domain throughout, so that they stay right far below the
 //! smallest double.
 
-use core::f64::consts::{FRAC_1_SQRT_2, LN_10};
-use statrs::function::erf::erfc;
+use core::f64::consts::LOG10_E;
 
 /// What is said of a reading on the unsurprising side of the mean: `-log10 (1/2)`.
 pub const EVEN: f64 = core::f64::consts::LOG10_2;
@@ -16,8 +15,29 @@ const SMALLEST_MEAN: f64 = 1e-12;
 const POISSON: f64 = 1e-9;
 /// Half of `ln 2π`.
 const HALF_LN_TWO_PI: f64 = 0.918_938_533_204_672_7;
-/// Square root of `π / 2`.
-const SQRT_HALF_PI: f64 = 1.253_314_137_315_500_3;
+/// Mills' ratio of the normal law from 0 to 8 as a rational function, by ascending powers: numerator and denominator,
+/// fitted by least squares of the relative error, reweighted until the greatest was least (8e-16, in 60 digits).
+const MILLS: [f64; 8] = [
+    1.253_314_137_315_499_4,
+    1.513_400_821_586_754_5,
+    0.909_675_572_208_936_5,
+    0.337_342_657_309_932_08,
+    0.082_224_908_927_687_04,
+    0.013_111_156_085_921_852,
+    0.001_269_311_291_634_009_2,
+    0.000_058_108_629_542_846_67,
+];
+const MILLS_BELOW: [f64; 9] = [
+    1.0,
+    2.005_403_710_653_185,
+    1.825_896_753_315_611_2,
+    0.989_274_991_957_849_8,
+    0.350_345_071_045_948_1,
+    0.083_493_731_841_285_6,
+    0.013_169_287_478_409_13,
+    0.001_269_310_618_549_272_3,
+    0.000_058_108_639_007_324_82,
+];
 
 /// `-log10 P(X >= x)` for a mean above 0 and a dispersion of 0 or more.
 ///
@@ -47,7 +67,7 @@ pub fn lower(x: f64, mean: f64, dispersion: f64) -> f64 {
     if x >= mean {
         EVEN
     } else if x <= 0.0 {
-        zero_ln(mean, dispersion) / LN_10
+        zero_ln(mean, dispersion) * LOG10_E
     } else {
         saddlepoint(x, mean, dispersion)
     }
@@ -118,7 +138,7 @@ impl Law {
         };
         (
             mean * factor,
-            (0.5 * u * u / wander + 0.5 * spread.ln()) / LN_10,
+            (0.5 * u * u / wander + 0.5 * spread.ln()) * LOG10_E,
         )
     }
 }
@@ -133,7 +153,7 @@ pub(crate) fn zero_ln(mean: f64, dispersion: f64) -> f64 {
 }
 
 fn decades(ln_probability: f64) -> f64 {
-    -ln_probability / LN_10
+    -ln_probability * LOG10_E
 }
 
 /// `P(X >= 2)`: one less the first two terms, or the sum of the rest where that cancels.
@@ -180,12 +200,18 @@ fn saddlepoint(x: f64, mean: f64, dispersion: f64) -> f64 {
     if w < 0.15 {
         return EVEN;
     }
-    let u = -(-(log_ratio - tilt).abs()).exp_m1() * (x * (1.0 + dispersion * x)).sqrt();
-    let correction = mills_less_reciprocal(w, half_deviance) + 1.0 / u;
-    if correction > 0.0 {
-        ((half_deviance + HALF_LN_TWO_PI - correction.ln()) / LN_10).max(EVEN)
+    // 1 - exp(-|log_ratio - tilt|), by the ratio of the two odds.
+    let far = if away > 0.0 {
+        x * (1.0 + dispersion * mean)
     } else {
-        half_deviance / LN_10
+        mean * (1.0 + dispersion * x)
+    };
+    let u = away.abs() / far * (x * (1.0 + dispersion * x)).sqrt();
+    let correction = mills_less_reciprocal(w) + 1.0 / u;
+    if correction > 0.0 {
+        ((half_deviance + HALF_LN_TWO_PI - correction.ln()) * LOG10_E).max(EVEN)
+    } else {
+        half_deviance * LOG10_E
     }
 }
 
@@ -200,20 +226,33 @@ fn tilt(x: f64, mean: f64, dispersion: f64) -> f64 {
     }
 }
 
-/// Mills' ratio of the normal law less `1/w`, with `h = w²/2`: by `erfc`, or beyond 8 by the
-/// asymptotic series (Abramowitz and Stegun 7.1.23), where the two parts cancel.
-fn mills_less_reciprocal(w: f64, h: f64) -> f64 {
+/// Mills' ratio of the normal law less `1/w`: beyond 8 by the asymptotic series (Abramowitz and Stegun 7.1.23), where
+/// the two parts cancel.
+fn mills_less_reciprocal(w: f64) -> f64 {
     if w > 8.0 {
         let i = 1.0 / (w * w);
         -i / w * (1.0 - 3.0 * i * (1.0 - 5.0 * i * (1.0 - 7.0 * i)))
     } else {
-        SQRT_HALF_PI * erfc(w * FRAC_1_SQRT_2) * h.exp() - 1.0 / w
+        mills(w) - 1.0 / w
     }
+}
+
+/// Mills' ratio from 0 to 8, even and odd powers apart, so that they can be had at once.
+fn mills(w: f64) -> f64 {
+    let square = w * w;
+    let [a0, a1, a2, a3, a4, a5, a6, a7] = MILLS;
+    let [b0, b1, b2, b3, b4, b5, b6, b7, b8] = MILLS_BELOW;
+    let even = a0 + square * (a2 + square * (a4 + square * a6));
+    let odd = a1 + square * (a3 + square * (a5 + square * a7));
+    let even_below = b0 + square * (b2 + square * (b4 + square * (b6 + square * b8)));
+    let odd_below = b1 + square * (b3 + square * (b5 + square * b7));
+    (even + w * odd) / (even_below + w * odd_below)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::f64::consts::LN_10;
     use statrs::function::gamma::ln_gamma;
 
     /// `ln P(X = k)`, and the law's parameters, for summing tails term by term.
@@ -344,6 +383,31 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn mills_ratio_is_that_of_the_normal_law() {
+        // mpmath 1.3, 60 digits: sqrt(pi/2) exp(w²/2) erfc(w/sqrt(2)).
+        for (w, exact) in [
+            (0.0, 1.2533141373155003),
+            (0.15, 1.1163634520881576),
+            (0.3, 1.0018374009921557),
+            (0.5, 0.87636445645369235),
+            (0.7, 0.77489384877939063),
+            (0.71, 0.77034073621622668),
+            (1.0, 0.65567954241879847),
+            (1.5, 0.51581563821796336),
+            (2.0, 0.42136922928805447),
+            (3.0, 0.3045902987101033),
+            (4.0, 0.23665238291356067),
+            (5.0, 0.19280810471531576),
+            (6.0, 0.16237766089686746),
+            (7.0, 0.14010418345305024),
+            (8.0, 0.1231319632579323),
+        ] {
+            let error = (mills(w) / exact - 1.0_f64).abs();
+            assert!(error <= 2e-15, "{w}: {error:e}");
         }
     }
 
