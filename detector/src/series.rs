@@ -389,7 +389,7 @@ impl Series {
     pub fn bounds_under(&self, sensitivity: &Sensitivity) -> Bounds {
         let mut outlook = self.outlook();
         (outlook.open, outlook.held_from) = (sensitivity.warning, sensitivity.held_from());
-        sensitivity.widen(self.bounds_of(&outlook), outlook.fast)
+        sensitivity.widen(self.bounds_of(&outlook), outlook.mean())
     }
 
     /// The counts that surprise by less than this, whether or not an incident is open.

@@ -105,6 +105,22 @@ proptest! {
     }
 }
 
+/// What a job brings is expected too: a share of what is expected is a share of both.
+#[test]
+fn a_minimum_effect_counts_a_job_as_expected() {
+    let mut random = Random::new(5);
+    let readings: Vec<f64> = (0..1500)
+        .map(|bucket| match (bucket, bucket % 60) {
+            (1440, _) => 900.0,
+            (_, 0) => random.poisson(300.0),
+            _ => random.poisson(20.0),
+        })
+        .collect();
+    let (verdicts, ..) = run(&readings, Sensitivity::BUILT_IN.with_effect(0.0, 100.0));
+    assert!(verdicts[1440].1 >= Verdict::Warning, "{:?}", verdicts[1440]);
+    assert!(verdicts[1440].0.expected > 250.0, "{:?}", verdicts[1440]);
+}
+
 #[test]
 fn the_scale_is_as_written() {
     for (level, warning) in [
