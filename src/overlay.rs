@@ -17,6 +17,7 @@ use crate::calendar::Calendar;
 use crate::fault::{self, Boundary};
 use crate::hash::QuickMap;
 use crate::kept::Kept;
+use crate::key;
 use crate::maintenance::{self, Stretch};
 use crate::monitor::Monitor;
 use crate::plan::Plan;
@@ -26,7 +27,7 @@ use crate::{calendar, unguarded, worker};
 
 /// Journal entries of one transaction; past that it only remembers from where the table must be folded.
 const MAX_JOURNAL: usize = 4096;
-/// So many series are found by going through them: a map takes three allocations a series, which a payment would pay for.
+/// So many series are found by going through them.
 const GONE_THROUGH: usize = 8;
 /// Entries for which a backend keeps the room from one transaction to the next.
 const FEW: usize = 64;
@@ -170,6 +171,8 @@ struct TouchedSeries {
     private: Option<Box<Private>>,
     /// A row of it was judged already.
     seen: bool,
+    /// Another of the same hash.
+    same_hash: Option<u32>,
 }
 
 struct TouchedMonitor {
@@ -248,8 +251,9 @@ impl Level {
 pub struct Overlay {
     monitors: Vec<TouchedMonitor>,
     series: Vec<TouchedSeries>,
-    /// Series by key, once they are more than can be gone through.
-    index: QuickMap<Vec<u8>, Vec<u32>>,
+    /// Series by the hash of monitor and key, once they are more than can be gone through: the latest of those that share
+    /// it.
+    index: QuickMap<u64, u32>,
     levels: Vec<Level>,
     /// Rows that the statement at hand has judged, not yet recorded: sums and rows.
     pending: QuickMap<(u32, i64), (i64, i32)>,
@@ -316,14 +320,19 @@ impl Overlay {
     }
 
     fn find_series(&self, monitor: u32, key: &[u8]) -> Option<u32> {
+        let is_it = |s: &TouchedSeries| s.monitor == monitor && s.key == key;
         if self.series.len() <= GONE_THROUGH {
-            let is_it = |s: &TouchedSeries| s.monitor == monitor && s.key == key;
             return self.series.iter().position(is_it).map(|i| i as u32);
         }
-        let all = self.index.get(key)?;
-        all.iter()
-            .find(|i| self.series[**i as usize].monitor == monitor)
-            .copied()
+        let mut next = self.index.get(&key::hash(monitor as i32, key)).copied();
+        while let Some(i) = next {
+            let s = &self.series[i as usize];
+            if is_it(s) {
+                return Some(i);
+            }
+            next = s.same_hash;
+        }
+        None
     }
 
     fn series(&mut self, monitor: u32, key: &[u8]) -> u32 {
@@ -337,12 +346,13 @@ impl Overlay {
             slot: None,
             private: None,
             seen: false,
+            same_hash: None,
         });
         if self.series.len() > GONE_THROUGH {
             let first = if self.index.is_empty() { 0 } else { i };
             for n in first..=i {
-                let key = self.series[n as usize].key.clone();
-                self.index.entry(key).or_default().push(n);
+                let s = &mut self.series[n as usize];
+                s.same_hash = self.index.insert(key::hash(s.monitor as i32, &s.key), n);
             }
         }
         i
@@ -391,6 +401,11 @@ impl Overlay {
         };
         let key = segment.counted_as(seat.cell, key);
         let s = self.series(m, key);
+        if self.series.len() > GONE_THROUGH {
+            if let Some(p) = &self.series[s as usize].private {
+                fetch(p);
+            }
+        }
         let command = unguarded::command();
         if self.pending_command != command {
             self.pending.clear();
@@ -1045,6 +1060,24 @@ impl Overlay {
             }
         }
     }
+}
+
+/// Has the processor fetch a copy that is likely not to be in its caches: all lines of it at once, where each would be waited
+/// for as it is needed. Of a COPY into 10,000 series that is 0.1 to 0.2 µs a row.
+#[inline]
+fn fetch(p: &Private) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        const LINE: usize = 64;
+        let start = std::ptr::from_ref(p).cast::<i8>();
+        for at in (0..size_of::<Private>()).step_by(LINE) {
+            // SAFETY: within the copy; a prefetch reads nothing that could be seen.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(at)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
 }
 
 /// The slot to which a series' rows are added. Until the models are loaded none is taken into use: the load finds which
