@@ -525,16 +525,17 @@ COMMENT ON FUNCTION record_truncate() IS 'AFTER TRUNCATE trigger: the models mus
 CREATE FUNCTION rules_changed() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'rules_changed_wrapper';
 COMMENT ON FUNCTION rules_changed() IS 'AFTER trigger on rules and watched: has the worker read them at commit.';
 
--- Arguments: number of the monitor, bucket in microseconds, time zone, time column, value column, series columns.
+-- Argument, as JSON: number of the monitor, bucket in microseconds, time zone, time column, value column, series columns.
+-- (One, since the server copies the arguments of all triggers of a table for each statement.)
 CREATE TRIGGER cloudwalk_monitor_judge BEFORE INSERT ON transactions
-  FOR EACH ROW EXECUTE FUNCTION judge_row('0', '60000000', 'UTC', 'time', 'count', 'status');
+  FOR EACH ROW EXECUTE FUNCTION judge_row('["0","60000000","UTC","time","count","status"]');
 -- The condition is evaluated when the row has been inserted, and records it where it can.
 CREATE TRIGGER cloudwalk_monitor_insert AFTER INSERT ON transactions
-  FOR EACH ROW WHEN (row_is_unrecorded()) EXECUTE FUNCTION record_row('0', '60000000', 'UTC', 'time', 'count', 'status');
+  FOR EACH ROW WHEN (row_is_unrecorded()) EXECUTE FUNCTION record_row('["0","60000000","UTC","time","count","status"]');
 CREATE TRIGGER cloudwalk_monitor_record AFTER UPDATE OR DELETE ON transactions
-  FOR EACH ROW EXECUTE FUNCTION record_row('0', '60000000', 'UTC', 'time', 'count', 'status');
+  FOR EACH ROW EXECUTE FUNCTION record_row('["0","60000000","UTC","time","count","status"]');
 CREATE TRIGGER cloudwalk_monitor_truncate AFTER TRUNCATE ON transactions
-  FOR EACH STATEMENT EXECUTE FUNCTION record_truncate('0', '60000000', 'UTC', 'time', 'count', 'status');
+  FOR EACH STATEMENT EXECUTE FUNCTION record_truncate('["0","60000000","UTC","time","count","status"]');
 CREATE TRIGGER cloudwalk_monitor_rules AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON rules
   FOR EACH STATEMENT EXECUTE FUNCTION rules_changed();
 CREATE TRIGGER cloudwalk_monitor_watched AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON watched
@@ -676,12 +677,11 @@ BEGIN
        VALUES (label, source, time_column, value_column, series_columns, bucket, time_zone)
     RETURNING w.id INTO monitor;
   INSERT INTO adopted AS a (monitor) VALUES (monitor);
-  args := format('%L, %L, %L, %L, %L', monitor::text, width::text, time_zone, time_column, coalesce(value_column, ''))
-       || coalesce((SELECT string_agg(format(', %L', c), '' ORDER BY i)
-                      FROM unnest(series_columns) WITH ORDINALITY AS u(c, i)), '');
-  EXECUTE format('CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION record_row(%s)',
+  args := to_json(ARRAY[monitor::text, width::text, time_zone, time_column::text, coalesce(value_column::text, '')]
+                  || series_columns::text[])::text;
+  EXECUTE format('CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION record_row(%L)',
                  'cloudwalk_monitor_record_' || monitor, source, args);
-  EXECUTE format('CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION record_truncate(%s)',
+  EXECUTE format('CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION record_truncate(%L)',
                  'cloudwalk_monitor_truncate_' || monitor, source, args);
   -- Rows that logical replication applies are watched too.
   EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I, ENABLE ALWAYS TRIGGER %I', source,

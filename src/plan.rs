@@ -204,8 +204,8 @@ impl Plan {
     }
 }
 
-/// The plan of a trigger. Its arguments: monitor id, bucket width in microseconds, time zone, time column,
-/// value column (empty: rows are counted), series columns.
+/// The plan of a trigger. Its argument, an array of strings as JSON: monitor id, bucket width in microseconds, time zone,
+/// time column, value column (empty: rows are counted), series columns.
 ///
 /// # Safety
 /// `data` must be the trigger data of a row trigger on a live relation.
@@ -243,15 +243,14 @@ pub unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<Plan>, String>
 }
 
 unsafe fn resolve(trigger: &pg_sys::Trigger, columns: pg_sys::TupleDesc) -> Result<Plan, String> {
-    let args: Vec<String> = (0..trigger.tgnargs as usize)
-        .map(|i| {
-            CStr::from_ptr(*trigger.tgargs.add(i))
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
+    if trigger.tgnargs != 1 {
+        return Err("the trigger has not one argument".into());
+    }
+    let args = CStr::from_ptr(*trigger.tgargs).to_string_lossy();
+    let args: Vec<String> = serde_json::from_str(&args)
+        .map_err(|e| format!("the argument of the trigger cannot be read: {e}"))?;
     let [monitor, width, zone, time, value, keys @ ..] = args.as_slice() else {
-        return Err("the trigger has too few arguments".into());
+        return Err("the argument of the trigger lacks something".into());
     };
     let find = |name: &str| {
         column(columns, name).ok_or_else(|| format!("the table has no column \"{name}\""))
