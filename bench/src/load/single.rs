@@ -21,8 +21,10 @@ struct Round {
 /// What is inserted.
 #[derive(Clone, Copy)]
 pub enum What {
-    /// A count of now, into `transactions`.
+    /// A count of now, into `transactions`, which has one a minute and status.
     Counts,
+    /// The same, where it has ten a minute and status.
+    ManyCounts,
     /// An event of now, into a watched table.
     Events,
 }
@@ -30,25 +32,36 @@ pub enum What {
 impl What {
     fn table(self) -> &'static str {
         match self {
-            What::Counts => "transactions",
+            What::Counts | What::ManyCounts => "transactions",
             What::Events => "payments",
+        }
+    }
+
+    /// Rows of a minute and status that are there already.
+    fn rows_a_minute(self) -> usize {
+        match self {
+            What::Counts | What::Events => 1,
+            What::ManyCounts => 10,
+        }
+    }
+
+    fn third(self) -> &'static str {
+        match self {
+            What::Counts | What::ManyCounts => "count",
+            What::Events => "amount",
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            What::Counts => "counts",
+            What::Counts | What::ManyCounts => "counts",
             What::Events => "events",
         }
     }
 
     /// One script a status: all a client does is its INSERT.
     fn scripts(self, directory: &Path) -> Vec<PathBuf> {
-        let third = match self {
-            What::Counts => "count",
-            What::Events => "amount",
-        };
-        let table = self.table();
+        let (table, third) = (self.table(), self.third());
         STATUSES
             .iter()
             .map(|status| {
@@ -116,11 +129,12 @@ fn round(cluster: &Cluster, side: Side, what: What, clients: usize, length: &str
 /// Fills an hour of minutes, which is what there is for a trigger to look at, and empties what was before.
 fn prepare(client: &mut Client, side: Side, what: What) {
     let hour = Rows::of(60 * 7, 7).query();
-    let (table, third) = match what {
-        What::Counts => ("transactions", "count"),
-        What::Events => ("payments", "amount"),
-    };
-    let sql = format!("TRUNCATE {table}; INSERT INTO {table} (time, status, {third}) {hour}");
+    let (table, third) = (what.table(), what.third());
+    let sql = format!(
+        "TRUNCATE {table}; INSERT INTO {table} (time, status, {third}) \
+         SELECT h.time, h.status, h.count FROM ({hour}) h, generate_series(1, {}) ORDER BY h.time",
+        what.rows_a_minute()
+    );
     client.batch_execute(&sql).expect("an hour is filled");
     if side == Side::Ours {
         settle(client);
@@ -232,6 +246,21 @@ pub fn compare(cluster: &Cluster, sides: &mut Sides, size: &Size, report: &mut R
                 rounded(median(&tps(ours))),
                 rounded(median(&tps(plpgsql))),
                 rounded(median(&tps(plain)))
+            ),
+        );
+        let pair = [Side::Ours, Side::Plpgsql];
+        let busy = rounds(cluster, sides, &pair, What::ManyCounts, clients, size);
+        report.figure(
+            &format!(
+                "single-row INSERT, {clients} clients: tps / the plpgsql trigger, a busier table"
+            ),
+            ratio(&tps(&busy[0]), &tps(&busy[1])),
+            "×",
+            Target::AtLeast(7.0),
+            format!(
+                "{} against {} a second; the hour it reads holds 4200 rows and those of the round",
+                rounded(median(&tps(&busy[0]))),
+                rounded(median(&tps(&busy[1])))
             ),
         );
         report.figure(
