@@ -14,7 +14,32 @@ struct Stream {
     clients: Vec<std::thread::JoinHandle<()>>,
 }
 
-/// A transaction of a minute: two rows, and now and then something that is undone or corrected.
+/// Counts and amounts of four hours, before the stream: the amounts are judged as values.
+fn furnish(m: &mut Monitored) {
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.run(
+        "CREATE TABLE sales (at timestamptz, shop text, amount numeric(12,3)); \
+         SELECT watch_table('sales', 'at', 'amount', '{shop}')",
+    );
+    let rows: String = (0..240).map(|at| sale(at, 1) + "; ").collect();
+    m.run(&rows);
+    m.quiesce();
+    assert_eq!(
+        m.rows("SELECT DISTINCT family FROM series_models('sales')"),
+        [["values"]]
+    );
+}
+
+/// A row of an amount with decimals.
+fn sale(at: i64, factor: i64) -> String {
+    format!(
+        "INSERT INTO sales VALUES ({}, 'north', {factor} * (80.25 + {} * 0.137))",
+        minute(at),
+        at * 37 % 97
+    )
+}
+
+/// A transaction of a minute: three rows, and now and then something that is undone or corrected.
 fn mixed(at: i64, denied: i64) -> String {
     let row = |at: i64, status: &str, count: i64| {
         format!(
@@ -23,9 +48,10 @@ fn mixed(at: i64, denied: i64) -> String {
         )
     };
     let rows = format!(
-        "{}; {}",
+        "{}; {}; {}",
         row(at, "denied", denied),
-        row(at, "approved", 118 + at % 5)
+        row(at, "approved", 118 + at % 5),
+        sale(at, if denied > 9 { 12 } else { 1 })
     );
     match at % 8 {
         0 => format!(
@@ -38,8 +64,10 @@ fn mixed(at: i64, denied: i64) -> String {
         ),
         4 => format!("{rows}; {}", row(at, "failed", 1)),
         6 => format!(
-            "{rows}; DELETE FROM transactions WHERE status = 'failed' AND time = {}",
-            minute(at - 34)
+            "{rows}; DELETE FROM transactions WHERE status = 'failed' AND time = {}; \
+             UPDATE sales SET amount = amount * 0.9 + 0.001 WHERE at = {}",
+            minute(at - 34),
+            minute(at - 21)
         ),
         _ => rows,
     }
@@ -110,6 +138,7 @@ impl Stream {
 /// What must hold after every accident.
 fn assert_sound(m: &mut Monitored, acknowledged: i64) {
     m.assert_models();
+    m.assert_models_of("sales");
     assert!(
         m.number("SELECT count(*) FROM transactions WHERE status IN ('denied', 'approved')")
             >= acknowledged,
@@ -122,25 +151,26 @@ fn assert_sound(m: &mut Monitored, acknowledged: i64) {
     );
     assert_eq!(
         m.rows(
-            "SELECT series, direction, opened_at, count(*) FROM incidents WHERE state <> 'retracted' GROUP BY 1, 2, 3 HAVING count(*) > 1"
+            "SELECT monitor, series, direction, opened_at, count(*) FROM incidents WHERE state <> 'retracted' GROUP BY 1, 2, 3, 4 HAVING count(*) > 1"
         ),
         Vec::<Vec<String>>::new(),
         "the same incident was told twice as new"
     );
     assert_eq!(
-        m.rows("SELECT series, direction FROM incidents WHERE state = 'open' GROUP BY 1, 2 HAVING count(*) > 1"),
+        m.rows("SELECT monitor, series, direction FROM incidents WHERE state = 'open' GROUP BY 1, 2, 3 HAVING count(*) > 1"),
         Vec::<Vec<String>>::new()
     );
     // The incidents recorded are those of the table. The clients are not in step: a minute may fill after the
     // one behind it has alerted already, so that the table has the incident open a little earlier.
     // A backtest takes the last minutes for complete; live they are not sealed yet.
-    let sealed = m.text("SELECT min(sealed_at) FROM verify_models()");
+    let sealed = m.text("SELECT min(sealed_at) FROM verify_models('transactions')");
     let backtest = format!(
         "(SELECT series, direction, opened_at FROM backtest_monitor('transactions', '2025-01-01', '2026-01-01') \
            WHERE opened_at <= '{sealed}')"
     );
     let live = format!(
-        "(SELECT series, direction, opened_at FROM incidents WHERE state <> 'retracted' AND opened_at <= '{sealed}')"
+        "(SELECT series, direction, opened_at FROM incidents \
+          WHERE monitor = 'transactions' AND state <> 'retracted' AND opened_at <= '{sealed}')"
     );
     for (these, those) in [(&backtest, &live), (&live, &backtest)] {
         assert_eq!(
@@ -196,8 +226,7 @@ fn killed_in_mid_load() {
     let mut choices = Choices::of_environment(1);
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start()));
     let mut m = Monitored::create(cluster, "killed");
-    m.run(&calm_sql(EPOCH, 0, 240));
-    m.quiesce();
+    furnish(&mut m);
     let clock = Arc::new(AtomicI64::new(240));
     let pass = |minutes: i64| {
         let goal = clock.load(Ordering::Relaxed) + minutes;
@@ -243,8 +272,7 @@ fn the_worker_killed_again_and_again() {
     let mut choices = Choices::of_environment(3);
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start()));
     let mut m = Monitored::create(cluster, "again");
-    m.run(&calm_sql(EPOCH, 0, 240));
-    m.quiesce();
+    furnish(&mut m);
     let clock = Arc::new(AtomicI64::new(240));
     let stream = Stream::paced(cluster, "again", clock.clone(), Duration::from_millis(5));
     // Over all lives of the server: a client with a cursor, and all that was notified.
@@ -419,8 +447,7 @@ fn updated_under_load() {
          CREATE FUNCTION of_the_test() RETURNS integer LANGUAGE sql AS 'SELECT 1';\n",
     )
     .expect("the test's server has files of its own");
-    m.run(&calm_sql(EPOCH, 0, 240));
-    m.quiesce();
+    furnish(&mut m);
     let clock = Arc::new(AtomicI64::new(240));
     let stream = Stream::start(cluster, "updated", clock.clone());
     let goes_on = |m: &mut Monitored| {

@@ -275,10 +275,11 @@ impl Watch {
         self.age
     }
 
-    /// Takes a judgement. `new_kind`: this time of day was seen before, but on no such day.
-    pub fn observe(&mut self, j: &Judgement, new_kind: bool) -> Event {
+    /// Takes a judgement. `new_kind`: this time of day was seen before, but on no such day. `elsewhere`: the readings have
+    /// not come back to where they were before.
+    pub fn observe(&mut self, j: &Judgement, new_kind: bool, elsewhere: bool) -> Event {
         if self.is_open() {
-            self.observe_open(j, new_kind)
+            self.observe_open(j, new_kind, elsewhere)
         } else {
             self.observe_closed(j)
         }
@@ -301,7 +302,7 @@ impl Watch {
         Event::Opens
     }
 
-    fn observe_open(&mut self, j: &Judgement, new_kind: bool) -> Event {
+    fn observe_open(&mut self, j: &Judgement, new_kind: bool, elsewhere: bool) -> Event {
         self.age = self.age.saturating_add(1);
         let towards = j.channels.map(|signed| signed * self.direction());
         if let Some(spoke) = towards[..4].iter().position(|&s| s >= OPEN) {
@@ -314,7 +315,7 @@ impl Watch {
             Channel::Long => five.max(towards[Channel::Long as usize]),
             _ => five.max(towards[Channel::Point as usize]),
         };
-        let is_quiet = loudest < QUIET;
+        let is_quiet = loudest < QUIET && !elsewhere;
         self.quiet = if is_quiet {
             self.quiet.saturating_add(1)
         } else {

@@ -472,7 +472,9 @@ impl Series {
     }
 
     fn take(&mut self, o: &Outlook, x: f64, j: &Judgement, at: Moment, pace: Pace) {
-        let event = self.watch.observe(j, o.seen && !o.known);
+        let event = self
+            .watch
+            .observe(j, o.seen && !o.known, self.is_elsewhere(o, x));
         self.record(event, o, x, j, at.bucket);
 
         let in_incident = self.watch.is_open();
@@ -521,6 +523,21 @@ impl Series {
         }
         self.readings = self.readings.saturating_add(1);
         self.last_bucket = at.bucket;
+    }
+
+    /// Whether the last five readings still are not normal by the level from before an incident that has long been open:
+    /// the level that is followed has crept towards it.
+    fn is_elsewhere(&self, o: &Outlook, x: f64) -> bool {
+        let Some(five) = o.five.filter(|_| o.known && self.watch.age() >= STALE) else {
+            return false;
+        };
+        let mean = 5.0 * o.long_level + five.extra;
+        let (sum, dispersion) = (five.sum(x), o.five_bound + o.long_bound);
+        if self.watch.direction() > 0.0 {
+            tail::upper(sum, mean, dispersion) >= QUIET
+        } else {
+            tail::lower(sum, mean, dispersion) >= QUIET
+        }
     }
 
     /// Keeps the figures of incidents.

@@ -33,8 +33,8 @@ fn environment(name: &str, default: u64) -> u64 {
     })
 }
 
-fn play(cluster: &Cluster, seed: u64) {
-    let mut world = World::create(cluster, seed);
+fn play(cluster: &Cluster, seed: u64, amounts: bool) {
+    let mut world = World::create(cluster, seed, amounts);
     for _ in 0..BURSTS {
         let steps = 15 + world.choices.below(40);
         for _ in 0..steps {
@@ -54,21 +54,22 @@ fn models_and_incidents_are_those_of_the_tables() {
     let mut played = 0;
     while played == 0 || Instant::now() < until {
         println!("TESTBED_SEED={seed}");
-        play(&cluster, seed);
+        play(&cluster, seed, true);
         seed += 1;
         played += 1;
     }
     println!("{played} seeds");
 }
 
-/// What found something, once: rows behind all states.
+/// What found something, once: rows behind all states. There was no table of amounts yet, and one would make other steps
+/// of the seed.
 #[test]
 fn seeds_that_failed_before() {
     const SEEDS: [u64; 1] = [34];
     let cluster = cluster();
     for seed in SEEDS {
         println!("TESTBED_SEED={seed}");
-        play(&cluster, seed);
+        play(&cluster, seed, false);
     }
 }
 

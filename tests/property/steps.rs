@@ -5,6 +5,7 @@ use std::io::Write;
 use crate::world::{World, HISTORY};
 
 const STATUSES: [&str; 5] = ["approved", "denied", "failed", "reversed", "chargeback"];
+const SHOPS: [&str; 3] = ["north", "east", "web"];
 const KINDS: [&str; 4] = ["card", "cash", "wire", "gift"];
 const ISOLATION: [&str; 3] = ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"];
 
@@ -24,6 +25,7 @@ pub fn one(w: &mut World) {
         32..=37 => copy(w, n),
         38..=43 => upsert(w, n),
         44..=51 => correct(w, n),
+        56..=58 if w.amounts => sales(w, n),
         52..=58 => payments(w, n),
         59..=60 => partitions(w, n),
         61..=84 => transaction(w, n),
@@ -246,6 +248,49 @@ fn payments(w: &mut World, n: usize) {
         }
         6 => format!("UPDATE payments SET kind = 'cash', n = NULL WHERE {rows}"),
         _ => format!("DELETE FROM payments WHERE {rows}"),
+    };
+    w.run(n, &sql);
+}
+
+/// An amount with decimals: mostly usual, sometimes nothing, large, of many digits, or given back.
+fn some_amount(w: &mut World, shop: &str) -> String {
+    let usual = if shop == "north" { 83_170 } else { 4_050 };
+    let thousandths = match w.choices.below(12) {
+        0 => usual * 30,
+        1 => 0,
+        2 => -usual,
+        3 => 1 + w.choices.below(9),
+        4 => 123_456_789_123 + w.choices.below(1000),
+        _ => usual * (80 + w.choices.below(40)) / 100 + w.choices.below(100),
+    };
+    format!("{thousandths} * 0.001")
+}
+
+/// Rows of amounts, which are judged as values.
+fn sales(w: &mut World, n: usize) {
+    let rows = some_rows(w, "sales", "at");
+    let sql = match w.choices.below(8) {
+        0..=3 => {
+            let values: Vec<String> = (0..1 + w.choices.below(20))
+                .map(|_| {
+                    let shop = of(w, &SHOPS);
+                    let (minute, seconds) = (some_minute(w), w.choices.below(60));
+                    let (at, amount) = (w.minute(minute), some_amount(w, shop));
+                    format!("({at} + interval '{seconds} s', '{shop}', {amount})")
+                })
+                .collect();
+            format!(
+                "INSERT INTO sales (at, shop, amount) VALUES {}",
+                values.join(", ")
+            )
+        }
+        4 => format!("UPDATE sales SET amount = amount * 1.1 + 0.007 WHERE {rows}"),
+        5 => {
+            let minute = w.clock - w.choices.below(800);
+            format!("UPDATE sales SET at = {} WHERE {rows}", w.minute(minute))
+        }
+        6 => format!("UPDATE sales SET shop = 'east', amount = NULL WHERE {rows}"),
+        _ => format!("DELETE FROM sales WHERE {rows}"),
     };
     w.run(n, &sql);
 }

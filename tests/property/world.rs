@@ -33,6 +33,8 @@ pub struct World<'a> {
     pub clock: i64,
     /// The stream is that of today, so that the clock counts.
     pub live: bool,
+    /// There is a table of amounts too, which are judged as values.
+    pub amounts: bool,
     /// Names of transactions that wait to be committed.
     pub prepared: Vec<String>,
     /// Partitions that are tables of their own now.
@@ -45,7 +47,7 @@ pub struct World<'a> {
 pub const HISTORY: i64 = 3 * 1440;
 
 impl<'a> World<'a> {
-    pub fn create(cluster: &'a Cluster, seed: u64) -> World<'a> {
+    pub fn create(cluster: &'a Cluster, seed: u64, amounts: bool) -> World<'a> {
         let mut choices = Choices::new(seed);
         let m = Monitored::create(cluster, &format!("seed_{seed}"));
         let live = choices.below(3) == 0;
@@ -54,6 +56,7 @@ impl<'a> World<'a> {
             epoch: String::new(),
             clock: HISTORY,
             live,
+            amounts,
             prepared: Vec::new(),
             detached: Vec::new(),
             log: Vec::new(),
@@ -101,7 +104,28 @@ impl<'a> World<'a> {
                     kind, mean + abs(hashint4(m + mean)) % 5 \
                FROM generate_series(0, {HISTORY} - 1, 2) m, (VALUES ('card', 20), ('cash', 3)) k(kind, mean) ORDER BY m"
         ));
+        if self.amounts {
+            self.furnish_amounts();
+        }
         self.m.quiesce();
+    }
+
+    fn furnish_amounts(&mut self) {
+        let epoch = self.epoch.clone();
+        self.m.run(&format!(
+            "CREATE TABLE sales (id bigserial PRIMARY KEY, at timestamptz, shop text, amount numeric(15,3)); \
+             SELECT watch_table('sales', 'at', 'amount', '{{shop}}'); \
+             INSERT INTO sales (at, shop, amount) SELECT timestamptz '{epoch}' + make_interval(mins => m), \
+                    shop, mean * (0.8 + 0.001 * (abs(hashint4(m + length(shop))) % 397)) \
+               FROM generate_series(0, {HISTORY} - 1, 2) m, (VALUES ('north', 83.17), ('east', 4.05)) s(shop, mean) \
+              ORDER BY m"
+        ));
+        self.m.quiesce();
+        assert_eq!(
+            self.m
+                .rows("SELECT DISTINCT family FROM series_models('sales')"),
+            [["values"]]
+        );
     }
 
     /// Name and bounds of the partition of a day.
@@ -273,7 +297,8 @@ impl<'a> World<'a> {
         self.m.run("SELECT start_monitor()");
         self.m.until("SELECT worker_alive FROM monitor_health", "t");
         self.m.run("SELECT run_monitor()");
-        for monitor in ["transactions", "payments"] {
+        let sales = self.amounts.then_some("sales");
+        for monitor in ["transactions", "payments"].into_iter().chain(sales) {
             self.m.assert_models_of(monitor);
             incidents::assert_recorded(&mut self.m, monitor);
         }

@@ -255,7 +255,7 @@ impl Ratio {
     }
 
     fn learn(&mut self, part: f64, whole: f64, min_volume: f64, j: &Judgement, bucket: i64) {
-        let event = self.watch.observe(j, false);
+        let event = self.watch.observe(j, false, false);
         self.record(event, part, whole, min_volume, j, bucket);
         let belief = if self.watch.is_open() {
             INCIDENT_BELIEF

@@ -1,0 +1,275 @@
+//! What is promised of a series, kept by the model that the server runs, whichever family reads it.
+
+mod generate;
+
+use detector::{Channel, Family, Incident, Model, Sensitivity, Verdict};
+use generate::{daily, minute, Random, DAY, MINUTE};
+use proptest::prelude::*;
+
+const FAMILIES: [Family; 2] = [Family::Counts, Family::Values];
+
+fn new(family: Family) -> Model {
+    match family {
+        Family::Counts => Model::new(),
+        Family::Values => Model::undeclared(),
+    }
+}
+
+/// A reading around a mean of about 50: a count, or a number with a fraction.
+fn reading(family: Family, random: &mut Random, mean: f64) -> f64 {
+    let count = random.poisson(mean);
+    match family {
+        Family::Counts => count,
+        Family::Values => count + random.uniform() - 0.5,
+    }
+}
+
+/// Reads minutes of a mean each; gives the incidents opened, as they ended.
+fn read(
+    model: &mut Model,
+    family: Family,
+    random: &mut Random,
+    minutes: core::ops::Range<i64>,
+    mean: impl Fn(i64) -> f64,
+) -> Vec<Incident> {
+    let mut found: Vec<Incident> = Vec::new();
+    for bucket in minutes {
+        let before = model.incidents();
+        model.step(
+            reading(family, random, mean(bucket)),
+            minute(bucket),
+            MINUTE,
+        );
+        assert_eq!(model.family(), family, "{bucket}");
+        let Some(last) = model.last_incident() else {
+            continue;
+        };
+        if model.incidents() > before {
+            found.push(*last);
+        } else if let Some(open) = found.last_mut() {
+            *open = *last;
+        }
+    }
+    found
+}
+
+/// Values by one and a half deviations. Counts have to be off by two and a half: beside the scatter of ten of them there is that of
+/// the level they are held against, and a dispersion that may be there.
+#[test]
+fn ten_buckets_a_little_off_are_told() {
+    for (family, deviations) in [(Family::Values, 1.5), (Family::Counts, 2.5)] {
+        for side in [1.0, -1.0] {
+            let (mut found, mut before) = (0, 0);
+            for seed in 0..20 {
+                let (mut model, mut random) = (new(family), Random::new(seed));
+                let quiet = read(&mut model, family, &mut random, 0..4 * DAY, |_| 50.0);
+                before += quiet.len();
+                // Without noise of their own, so that each is as far off as is said.
+                let off = 50.0 + side * deviations * 50f64.sqrt();
+                let x = if family == Family::Counts {
+                    off.round()
+                } else {
+                    off
+                };
+                let opened = model.incidents();
+                for bucket in 4 * DAY..4 * DAY + 10 {
+                    model.step(x, minute(bucket), MINUTE);
+                }
+                let incident = model.last_incident().copied().unwrap_or(Incident::NONE);
+                let told = model.incidents() > opened && f64::from(incident.direction) == side;
+                found += i32::from(told);
+            }
+            assert!(found >= 16, "{family:?} {side}: {found} of 20");
+            assert!(before <= 4, "{family:?}: {before} in 80 quiet days");
+        }
+    }
+}
+
+#[test]
+fn a_level_shift_is_told_once_and_accepted() {
+    for family in FAMILIES {
+        for (seed, factor) in [(1, 2.0), (2, 0.4), (3, 3.0)] {
+            let (mut model, mut random) = (new(family), Random::new(seed));
+            let shift = 6 * DAY + 600;
+            let mean = |bucket: i64| 50.0 * if bucket < shift { 1.0 } else { factor };
+            let found = read(&mut model, family, &mut random, 0..10 * DAY, mean);
+            // The shape of the day has a step in it until it has been seen again, and that may be told once.
+            let (told, later): (Vec<Incident>, Vec<Incident>) =
+                found.iter().partition(|i| i.opened < shift + DAY);
+            assert!(later.len() <= 1, "{family:?} {factor}: {later:?}");
+            let [incident] = told[..] else {
+                panic!("{family:?} {factor}: {told:?}")
+            };
+            assert!((0..12).contains(&(incident.opened - shift)), "{incident:?}");
+            assert!(incident.resolved - incident.opened <= 480, "{incident:?}");
+            assert_eq!(f64::from(incident.direction), (factor - 1.0).signum());
+            let expected = model.judge(50.0 * factor).expected;
+            let off = expected / (50.0 * factor) - 1.0;
+            assert!(off.abs() < 0.15, "{family:?} {factor}: {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_trend_is_not_told_for_ever() {
+    for family in FAMILIES {
+        for (seed, growth) in [(1, 0.05), (2, -0.05), (3, 0.1)] {
+            let (mut model, mut random) = (new(family), Random::new(seed));
+            let mean =
+                |bucket: i64| daily(50.0, bucket) * (growth * bucket as f64 / DAY as f64).exp();
+            let found = read(&mut model, family, &mut random, 2 * DAY..16 * DAY, mean);
+            // Of the first days something is told of a shape that is not known yet.
+            let late = found.iter().filter(|i| i.opened > 6 * DAY).count();
+            assert!(late <= 1, "{family:?} {growth}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn the_twin_of_an_incident_is_found_the_next_day() {
+    for family in FAMILIES {
+        for (length, factor) in [(30, 3.0), (120, 2.5), (30, 0.0)] {
+            let mut found = [0; 2];
+            for seed in 0..10 {
+                let (mut model, mut random) = (new(family), Random::new(seed));
+                let nth = |bucket: i64| {
+                    let (day, at) = (bucket / DAY - 5, bucket % DAY - 870);
+                    (day >= 0 && (0..length).contains(&at)).then_some(day as usize)
+                };
+                let mean = |bucket: i64| 50.0 * nth(bucket).map_or(1.0, |_| factor);
+                let middle = 6 * DAY + 870 + length / 2;
+                let mut told = read(&mut model, family, &mut random, 0..middle, mean);
+                // Neither it nor the first has taught what is usual. (The level of values follows, and comes back.)
+                let expected = model.judge(0.0).expected;
+                let is_usual = (35.0..70.0).contains(&expected);
+                assert!(is_usual || family == Family::Values, "{expected}");
+                told.extend(read(&mut model, family, &mut random, middle..7 * DAY, mean));
+                for (n, count) in found.iter_mut().enumerate() {
+                    let sided = |i: &&Incident| f64::from(i.direction) == (factor - 1.0).signum();
+                    let hit = told.iter().filter(sided).any(|i| nth(i.opened) == Some(n));
+                    *count += i32::from(hit);
+                }
+            }
+            assert_eq!(found, [10, 10], "{family:?} {length} {factor}");
+        }
+    }
+}
+
+/// What somebody may send.
+fn any_reading() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        8 => (0u32..60).prop_map(f64::from),
+        4 => -10.0f64..200.0,
+        2 => (0.0f64..12.0).prop_map(|power| 10f64.powf(power).floor()),
+        1 => any::<f64>(),
+        1 => prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY), Just(f64::MAX)],
+    ]
+}
+
+/// A day of a series with bursts and drops, and then anything.
+fn stream(family: Family, seed: u64, anything: &[f64]) -> Vec<f64> {
+    let mut random = Random::new(seed);
+    let mut factor = 1.0;
+    let usual: Vec<f64> = (0..700)
+        .map(|bucket| {
+            if random.uniform() < 0.02 {
+                factor = [1.0, 1.0, 1.3, 1.7, 3.0, 0.6, 0.0][(random.next() % 7) as usize];
+            }
+            reading(family, &mut random, factor * daily(30.0, bucket))
+        })
+        .collect();
+    usual
+        .iter()
+        .chain(anything)
+        .chain(&usual[..60])
+        .copied()
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_expected_lies_between_the_bounds(
+        declared: bool, seed: u64, level in 0.0f64..100.0, anything in prop::collection::vec(any_reading(), 0..200),
+    ) {
+        let family = FAMILIES[usize::from(!declared)];
+        let (mut model, sensitivity) = (new(family), Sensitivity::of(level));
+        for (bucket, x) in (0..).zip(stream(family, seed, &anything)) {
+            let mut ahead = model;
+            ahead.advance(minute(bucket), MINUTE);
+            for (bounds, expected) in [
+                (ahead.bounds(), ahead.judge(x).expected),
+                (ahead.bounds_under(None, &sensitivity), ahead.judge(x).expected),
+            ] {
+                prop_assert!(bounds.lower <= expected && expected <= bounds.upper, "{} {} {:?} {}", bucket, x, bounds, expected);
+            }
+            let (j, bounds) = model.step_bounded(x, minute(bucket), MINUTE, &sensitivity);
+            prop_assert!(j.expected.is_finite() && j.surprise.is_finite() && (0.0..=100.0).contains(&j.score()));
+            if let Some(b) = bounds {
+                prop_assert!(b.lower <= j.expected && j.expected <= b.upper, "{} {} {:?} {:?}", bucket, x, b, j);
+            }
+        }
+        prop_assert_eq!(Model::decode(&model.encode()), Ok(model));
+    }
+
+    #[test]
+    fn a_lower_threshold_finds_a_superset_and_learns_the_same(
+        declared: bool, seed: u64, anything in prop::collection::vec(any_reading(), 0..200),
+    ) {
+        let family = FAMILIES[usize::from(!declared)];
+        let readings = stream(family, seed, &anything);
+        let run = |level: f64| {
+            let (mut model, sensitivity) = (new(family), Sensitivity::of(level));
+            let verdicts: Vec<(Verdict, u64)> = (0..)
+                .zip(&readings)
+                .map(|(bucket, &x)| {
+                    let (j, _) = model.step_bounded(x, minute(bucket), MINUTE, &sensitivity);
+                    (sensitivity.verdict(&j, true), j.score().to_bits())
+                })
+                .collect();
+            (verdicts, model.encode())
+        };
+        let mut less = run(0.0);
+        for level in [20.0, 50.0, 60.0, 80.0, 100.0] {
+            let more = run(level);
+            prop_assert_eq!(&less.1, &more.1);
+            for (l, m) in less.0.iter().zip(&more.0) {
+                prop_assert!(l.0 <= m.0 && l.1 == m.1, "{:?} {:?}", l, m);
+            }
+            less = more;
+        }
+    }
+
+    #[test]
+    fn the_unit_of_a_value_does_not_matter(seed: u64, power in -40i32..40) {
+        let scale = f64::from(power).exp2();
+        let (mut one, mut other) = (Model::undeclared(), Model::undeclared());
+        for (bucket, x) in (0..).zip(stream(Family::Values, seed, &[])) {
+            // Halves, so that neither is ever a whole number in many readings.
+            let x = x + 0.25;
+            let (a, b) = (one.step(x, minute(bucket), MINUTE), other.step(scale * x, minute(bucket), MINUTE));
+            prop_assert_eq!((a.surprise, a.direction, a.verdict()), (b.surprise, b.direction, b.verdict()));
+            prop_assert_eq!(scale * a.expected, b.expected);
+        }
+        prop_assert_eq!(one.incidents(), other.incidents());
+    }
+
+    #[test]
+    fn nothing_that_is_no_number_changes_what_comes_after(
+        declared: bool, seed: u64, at in prop::collection::vec(0usize..700, 1..20),
+    ) {
+        let family = FAMILIES[usize::from(!declared)];
+        let (mut clean, mut other) = (new(family), new(family));
+        for (bucket, x) in stream(family, seed, &[]).into_iter().enumerate() {
+            if at.contains(&bucket) {
+                let no_number = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY][bucket % 3];
+                let j = other.step(no_number, minute(bucket as i64), MINUTE);
+                prop_assert_eq!((j.surprise, j.channel), (0.0, Channel::None));
+            }
+            let (a, b) = (clean.step(x, minute(bucket as i64), MINUTE), other.step(x, minute(bucket as i64), MINUTE));
+            prop_assert_eq!(a, b);
+        }
+        prop_assert_eq!(clean.encode(), other.encode());
+    }
+}
