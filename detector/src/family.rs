@@ -576,9 +576,14 @@ impl Model {
         }
     }
 
-    /// A series that has never read a number below zero will not be told that one is normal.
+    /// A series that has never read a number below zero will not be told that one is normal. One that has read nothing
+    /// expects what comes first, whatever that is.
     fn tidy(&self, bounds: Bounds, x: Option<f64>, expected: f64) -> Bounds {
-        if self.chooser.signed != 0 || x.is_some_and(|x| x < 0.0) || expected < 0.0 {
+        if self.chooser.readings == 0
+            || self.chooser.signed != 0
+            || x.is_some_and(|x| x < 0.0)
+            || expected < 0.0
+        {
             return bounds;
         }
         Bounds {
