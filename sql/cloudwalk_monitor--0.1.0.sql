@@ -99,7 +99,10 @@ CREATE TABLE rules (
   min_abs        float8 CHECK (min_abs >= 0 AND min_abs < 'infinity'),
   min_percent    float8 CHECK (min_percent >= 0 AND min_percent < 'infinity'),
   PRIMARY KEY (monitor, series),
-  CHECK ((numerator IS NULL) = (denominator IS NULL) AND (numerator IS NULL) = (min_volume IS NULL))
+  CHECK ((numerator IS NULL) = (denominator IS NULL) AND (numerator IS NULL) = (min_volume IS NULL)),
+  CHECK (numerator IS NULL OR coalesce(array_ndims(numerator), 0) = 1 AND coalesce(array_ndims(denominator), 0) = 1
+         AND array_position(numerator || denominator, NULL) IS NULL AND min_volume BETWEEN 1 AND 1e15),
+  CHECK ('NaN' NOT IN (coalesce(warn_above, 0), coalesce(critical_above, 0), coalesce(warn_below, 0), coalesce(critical_below, 0)))
 );
 COMMENT ON TABLE rules IS 'What an operator changed of the rules built in; one row a series. Written by set_rule and drop_rule.';
 COMMENT ON COLUMN rules.monitor IS 'Name of the monitor.';
@@ -701,6 +704,9 @@ BEGIN
   -- Its schema by the name it has now.
   PERFORM set_config('search_path', format('pg_catalog, %s, pg_temp', e.extnamespace::regnamespace), true)
      FROM pg_extension e WHERE e.extname = 'cloudwalk_monitor';
+  -- Nobody would tell of their end.
+  PERFORM resolve_incident(i.id, 'its table is watched no more') FROM open_incidents o JOIN incidents i ON i.id = o.incident
+    WHERE i.monitor = unwatch_table.monitor;
   DELETE FROM watched w WHERE w.name = monitor RETURNING * INTO gone;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'monitor "%" does not exist', monitor
@@ -1100,7 +1106,7 @@ COMMENT ON FUNCTION checked_limit(integer) IS 'The number of rows wanted at most
 
 CREATE FUNCTION incident_rows(id bigint, max_rows integer DEFAULT 1000)
 RETURNS TABLE ("time" timestamptz, "row" jsonb)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
   i record;
@@ -1125,14 +1131,19 @@ BEGIN
             HINT = 'See the view monitors.';
   END IF;
   SELECT string_agg(format(' AND CASE WHEN t.%1$I IS NOT NULL THEN concat(t.%1$I) END IS NOT DISTINCT FROM %2$L', l.key, l.value), '')
-    INTO condition FROM jsonb_each_text(i.labels) l;
+    INTO condition FROM jsonb_each_text(i.labels) l WHERE l.key = ANY (m.series_columns);
+  -- Of a ratio: the rows of the whole, where one column tells them.
+  IF i.labels ? 'ratio' AND cardinality(m.series_columns) = 1 THEN
+    SELECT format(' AND concat(t.%I) = ANY (%L)', m.series_columns[1], r.denominator) INTO condition
+      FROM rules r WHERE r.monitor = i.monitor AND r.series = i.series AND NOT '(total)' = ANY (r.denominator);
+  END IF;
   RETURN QUERY EXECUTE format('SELECT t.%1$I, to_jsonb(t) FROM %2$s t WHERE t.%1$I >= $1 AND t.%1$I < $2%3$s ORDER BY 1 LIMIT $3',
                               m.time_column, m.relation, coalesce(condition, ''))
     USING i.opened_at, i.last_seen_at + m.bucket, checked_limit(max_rows);
 END
 $$;
 COMMENT ON FUNCTION incident_rows(bigint, integer) IS
-  'The rows of the watched table behind an incident, from the bucket in which it opened through the last anomalous one, in order of time. Reads the watched table; raises undefined_object, invalid_parameter_value.';
+  'The rows of the watched table behind an incident, from the bucket in which it opened through the last anomalous one, in order of time; of a ratio those of its whole. Reads the watched table with the rights of the caller; raises undefined_object, invalid_parameter_value, insufficient_privilege.';
 
 CREATE FUNCTION explain_incident(id bigint) RETURNS TABLE (topic text, words text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1340,7 +1351,7 @@ COMMENT ON COLUMN monitor_health.blind_spots IS 'Rows of the view blind_spots: w
 -- the owner grants it.
 -- Reading: SELECT on incidents, incident_groups, alerts, silences, silenced_alerts, maintenance, monitors, transactions;
 -- EXECUTE on scored_series, alerts_since, recommend_alert, backtest_monitor, explain_incident, shift_report, and
--- incident_rows, which shows rows of the watched tables, and series_models; for monitor_health, monitor_stats and blind_spots SELECT on them
+-- series_models; incident_rows, with SELECT on the watched table too; for monitor_health, monitor_stats and blind_spots SELECT on them
 -- and EXECUTE on read_stats and read_cells, since a view runs its functions as whoever reads it.
 -- Operating: EXECUTE on acknowledge_incident, resolve_incident, silence_alerts, end_silence, add_maintenance,
 -- remove_maintenance, detect_anomalies, run_monitor. Configuring: the owner, who may grant set_rule and drop_rule.
@@ -1359,6 +1370,8 @@ END
 $$;
 -- The condition of a trigger is evaluated as whoever inserts.
 GRANT EXECUTE ON FUNCTION row_is_unrecorded() TO PUBLIC;
+-- It looks at a number, for incident_rows, which reads as its caller.
+GRANT EXECUTE ON FUNCTION checked_limit(integer) TO PUBLIC;
 -- It reads the catalog alone, for watch_table and blind_spots.
 GRANT EXECUTE ON FUNCTION unfit_columns(regclass, name, name, name[]) TO PUBLIC;
 

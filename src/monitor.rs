@@ -17,6 +17,8 @@ pub struct Monitor {
     pub name: String,
     /// Schema-qualified, quoted.
     pub relation: String,
+    /// Role that the table belongs to, as which it is read.
+    pub owner: pgrx::pg_sys::Oid,
     pub time_column: String,
     /// None: every row counts one.
     pub value_column: Option<String>,

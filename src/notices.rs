@@ -372,7 +372,7 @@ fn say(
 
 /// Appends what a person did to an incident, and announces it. The append lock is held.
 pub fn record_deed(monitor: &str, mut row: Alert) -> i64 {
-    let m = store::monitor_by_name(monitor);
+    let m = store::monitor_of_record(monitor);
     match row.event {
         "acknowledged" => {
             let silences = ledger::silences(calendar::now());

@@ -183,6 +183,22 @@ fn what_is_no_ratio_is_refused() {
             "{arguments}: {e:?}"
         );
     }
+    // Nor past the function.
+    for (columns, values) in [
+        (
+            "numerator, denominator, min_volume",
+            "'{a}', '{a,NULL}', 20",
+        ),
+        ("numerator, denominator, min_volume", "'{}', '{a}', 20"),
+        ("numerator, denominator, min_volume", "'{a}', '{a}', 'NaN'"),
+        ("numerator, denominator, min_volume", "'{a}', '{a}', -5"),
+        ("warn_above", "'NaN'"),
+    ] {
+        let e = m.refused(&format!(
+            "INSERT INTO rules (monitor, series, {columns}) VALUES ('transactions', 'r', {values})"
+        ));
+        assert_eq!(e.code().code(), "23514", "{values}");
+    }
     for n in 0..8 {
         m.run(&format!(
             "SELECT set_rule('transactions', 'rate {n}', numerator => '{{denied}}', denominator => '{{(total)}}')"

@@ -394,3 +394,79 @@ fn columns_that_change_their_types_and_names() {
         m.assert_models_of("pay");
     }
 }
+
+/// Whoever owns a watched table gives the worker nothing to run: it reads as he would.
+#[test]
+fn a_table_is_read_as_its_owner() {
+    let cluster = Cluster::start();
+    let mut m = Monitored::create(&cluster, "owned");
+    m.run(
+        "CREATE ROLE clerk LOGIN; CREATE SCHEMA shop AUTHORIZATION clerk; SET ROLE clerk; \
+         CREATE TABLE shop.pay (at timestamptz NOT NULL, kind text, n integer); \
+         CREATE TABLE shop.seen (who text); \
+         CREATE FUNCTION shop.look(integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS \
+           $$ BEGIN RAISE LOG 'looked as %', current_user; RETURN true; END $$; \
+         CREATE INDEX ON shop.pay (at) WHERE shop.look(1); RESET ROLE; \
+         SELECT watch_table('shop.pay', 'at', 'n', '{kind}')",
+    );
+    m.run(
+        "INSERT INTO shop.pay SELECT timestamptz '2025-07-14 08:00+00' + make_interval(mins => k), 'card', 20 + k % 5 \
+           FROM generate_series(0, 200) k; \
+         INSERT INTO shop.pay VALUES ('2025-07-14 11:21+00', 'card', 300)",
+    );
+    m.assert_models_of("pay");
+    m.until("SELECT state FROM incidents WHERE series = 'card'", "open");
+    cluster.restart();
+    m.reconnect();
+    m.assert_models_of("pay");
+    let log = cluster.log();
+    let looked: Vec<&str> = log
+        .lines()
+        .filter(|l| l.contains("] cloudwalk_monitor LOG:  looked as"))
+        .collect();
+    assert!(
+        !looked.is_empty() && looked.iter().all(|l| l.contains("looked as clerk")),
+        "{looked:?}"
+    );
+    assert_eq!(
+        m.number("SELECT count(*) FROM incidents i, incident_rows(i.id)"),
+        1
+    );
+    m.run("CREATE ROLE reader; GRANT EXECUTE ON FUNCTION incident_rows TO reader; GRANT SELECT ON incidents, monitors TO reader");
+    let e = m.refused("SET ROLE reader; SELECT incident_rows(id) FROM incidents");
+    assert_eq!(e.code().code(), "42501");
+}
+
+/// What goes on when a table is watched no more, or is gone, can be ended.
+#[test]
+fn incidents_of_tables_that_are_gone_end() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "gone");
+    let bad = |table: &str| {
+        format!(
+            "CREATE TABLE {table} (at timestamptz NOT NULL, kind text, n integer); \
+             SELECT watch_table('{table}', 'at', 'n', '{{kind}}'); \
+             INSERT INTO {table} SELECT timestamptz '2025-07-14 08:00+00' + make_interval(mins => k), 'card', 20 + k % 5 \
+               FROM generate_series(0, 200) k; \
+             INSERT INTO {table} VALUES ('2025-07-14 11:21+00', 'card', 300)"
+        )
+    };
+    for table in ["unwatched", "dropped"] {
+        m.run(&bad(table));
+        m.until(
+            &format!("SELECT count(*) FROM incidents WHERE monitor = '{table}' AND state = 'open'"),
+            "1",
+        );
+    }
+    m.run("DROP TABLE dropped");
+    m.run(
+        "SELECT acknowledge_incident(id, 'whose was it?') FROM incidents WHERE monitor = 'dropped'",
+    );
+    m.run("SELECT resolve_incident(id, 'nobody knows') FROM incidents WHERE monitor = 'dropped'");
+    m.run("SELECT unwatch_table('dropped'), unwatch_table('unwatched')");
+    assert_eq!(
+        m.rows("SELECT a.monitor, state, a.note FROM incidents JOIN alerts a ON a.incident = incidents.id AND a.event = 'resolved' ORDER BY 1"),
+        [["dropped", "resolved", "nobody knows"], ["unwatched", "resolved", "its table is watched no more"]]
+    );
+    assert_eq!(m.number("SELECT count(*) FROM open_incidents"), 0);
+}

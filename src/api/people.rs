@@ -95,6 +95,14 @@ fn record_silence(
     let monitor = monitor.unwrap_or_else(|| refuse_missing("monitor"));
     let until = until.unwrap_or_else(|| refuse_missing("until"));
     writable("alerts cannot be silenced");
+    if series == Some("") {
+        raise(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "series must not be empty".into(),
+            "No series has an empty label.".into(),
+            "Leave it out, or give NULL, for all series of the monitor.",
+        );
+    }
     let m = store::monitor_by_name(monitor);
     let ends = store::micros(until);
     if ends <= calendar::now() || ends == i64::MAX {
@@ -137,7 +145,7 @@ fn record_silence_end(id: Option<i64>, actor: Option<&str>) {
             "See the table silences.",
         )
     };
-    notices::tick(&store::monitor_by_name(&monitor));
+    notices::tick(&store::monitor_of_record(&monitor));
 }
 
 /// Has a monitor folded again from the start of a maintenance window on, once this commits.
