@@ -1138,7 +1138,9 @@ BEGIN
       FROM rules r WHERE r.monitor = i.monitor AND r.series = i.series AND NOT '(total)' = ANY (r.denominator);
   END IF;
   RETURN QUERY EXECUTE format('SELECT t.%1$I, to_jsonb(t) FROM %2$s t WHERE t.%1$I >= $1 AND t.%1$I < $2%3$s ORDER BY 1 LIMIT $3',
-                              m.time_column, m.relation, coalesce(condition, ''))
+                              m.time_column,
+                              CASE (SELECT c.relkind FROM pg_class c WHERE c.oid = m.relation) WHEN 'r' THEN 'ONLY ' ELSE '' END || m.relation,
+                              coalesce(condition, ''))
     USING i.opened_at, i.last_seen_at + m.bucket, checked_limit(max_rows);
 END
 $$;
@@ -1216,7 +1218,7 @@ RETURNS TABLE (scored bigint, late bigint, rejected bigint, errors bigint, refol
                sealed bigint, rounds bigint, round_ms float8, alerts bigint, series integer, series_capacity integer,
                worker_pid integer, last_round timestamptz, loading integer, dirty integer, monitors integer, worker_refused boolean, attached boolean,
                unplaced integer, most_monitors integer, round_began timestamptz, due_at timestamptz, waits_for text, withheld bigint,
-               last_heartbeat timestamptz)
+               last_heartbeat timestamptz, last_error timestamptz)
 LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'read_stats_wrapper';
 COMMENT ON FUNCTION read_stats() IS 'What monitor_stats and monitor_health are made of.';
@@ -1286,7 +1288,7 @@ SELECT m.name, 'rows', format('there is no room for it: %s are watched live at m
 UNION ALL
 SELECT m.name, v.what, v.reason
   FROM monitors m JOIN read_cells() c ON c.monitor = m.id,
-       LATERAL (VALUES ('series', 'there is no room for more series: those that came last are counted together as (other)', c.overflowed),
+       LATERAL (VALUES ('series', 'some series found no room, or have labels of more than 250 bytes: they are counted together as (other)', c.overflowed),
                        ('silence', 'it has no row yet', c.newest IS NULL),
                        ('silence', format('its newest row is of %s: the clock counts once rows come in time', c.newest),
                         c.newest IS NOT NULL AND NOT c.follows_clock)) AS v (what, reason, holds)
@@ -1314,13 +1316,13 @@ SELECT CASE WHEN pg_is_in_recovery() THEN 'standby: nothing is judged or recorde
                  THEN 'the notification queue fills: a session that listens is in a long transaction'
             WHEN s.unplaced > 0 THEN format('watched tables without room: %s (%s are watched live at most)', s.unplaced, s.most_monitors)
             WHEN EXISTS (SELECT FROM blind_spots b WHERE b.what <> 'silence') THEN 'not everything is seen: see blind_spots'
-            WHEN s.errors > 0 THEN 'scoring has failed since the server started: see the server log'
+            WHEN s.last_error > clock_timestamp() - interval '1 hour' THEN 'something has failed within the last hour: see errors and the server log'
             ELSE 'ok' END                                     AS status,
        s.worker_pid IS NOT NULL                               AS worker_alive,
        s.worker_pid, s.last_round, l.lag, s.waits_for,
        s.monitors, s.loading, s.dirty,
        (SELECT count(*) FROM read_cells() c WHERE c.learning)::integer AS learning,
-       s.errors, s.series, s.series_capacity,
+       s.errors, s.last_error, s.series, s.series_capacity,
        pg_notification_queue_usage()                          AS queue_usage,
        s.withheld, s.last_heartbeat,
        (SELECT count(*) FROM blind_spots)::integer            AS blind_spots
@@ -1339,6 +1341,7 @@ COMMENT ON COLUMN monitor_health.loading IS 'Monitors being loaded.';
 COMMENT ON COLUMN monitor_health.dirty IS 'Monitors that must be folded again.';
 COMMENT ON COLUMN monitor_health.learning IS 'Monitors with too few buckets for a verdict.';
 COMMENT ON COLUMN monitor_health.errors IS 'Faults caught since the server started.';
+COMMENT ON COLUMN monitor_health.last_error IS 'When the last of them was; for an hour after it status is not ok.';
 COMMENT ON COLUMN monitor_health.series IS 'Series in shared memory.';
 COMMENT ON COLUMN monitor_health.series_capacity IS 'How many fit in.';
 COMMENT ON COLUMN monitor_health.queue_usage IS 'How full the server''s notification queue is, 0 to 1; see cloudwalk_monitor.queue_limit.';

@@ -17,6 +17,8 @@ pub struct Monitor {
     pub name: String,
     /// Schema-qualified, quoted.
     pub relation: String,
+    /// What is read of it: its partitions with it, but no tables that inherit from it, whose rows fire no trigger of it.
+    pub source: String,
     /// Role that the table belongs to, as which it is read.
     pub owner: pgrx::pg_sys::Oid,
     pub time_column: String,

@@ -1135,7 +1135,7 @@ fn shielded(segment: Option<Segment>, cause: &'static str, f: impl FnOnce()) -> 
     let done = fault::pure(f).is_ok();
     if !done {
         if let Some(s) = segment {
-            s.header().stats.errors.fetch_add(1, Ordering::Relaxed);
+            s.header().stats.erred();
         }
         fault::later(cause);
     }

@@ -243,13 +243,15 @@ const MONITOR_COLUMNS: &str =
         FROM pg_catalog.pg_attribute a \
        WHERE a.attrelid = relation AND a.attname = value_column AND NOT a.attisdropped)";
 
-/// A table's name, schema-qualified and quoted, and whose it is; None where it is gone.
-fn table_of(relation: pg_sys::Oid) -> Option<(String, pg_sys::Oid)> {
+/// A table's name, schema-qualified and quoted, what is read of it, and whose it is; None where it is gone.
+fn table_of(relation: pg_sys::Oid) -> Option<(String, String, pg_sys::Oid)> {
     all(
-        "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.relowner FROM pg_catalog.pg_class c \
+        "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), \
+                pg_catalog.format('%s%I.%I', CASE c.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END, n.nspname, c.relname), \
+                c.relowner FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1",
         &[relation.into()],
-        |r| Some((get(r, 1)?, get(r, 2)?)),
+        |r| Some((get(r, 1)?, get(r, 2)?, get(r, 3)?)),
     )
     .pop()
 }
@@ -260,13 +262,14 @@ fn shipped() -> Monitor {
         "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid",
         &[relation.as_str().into()],
     );
-    let (relation, owner) = oid
-        .and_then(table_of)
-        .unwrap_or((relation, pg_sys::InvalidOid));
+    let (relation, source, owner) =
+        oid.and_then(table_of)
+            .unwrap_or((relation.clone(), relation, pg_sys::InvalidOid));
     Monitor {
         id: SHIPPED,
         name: SHIPPED_NAME.into(),
         relation,
+        source,
         owner,
         time_column: "time".into(),
         value_column: Some("count".into()),
@@ -322,6 +325,7 @@ fn watched(condition: &str, args: &Args) -> Vec<Monitor> {
                 id: get(r, 1)?,
                 name: get(r, 2)?,
                 relation: String::new(),
+                source: String::new(),
                 owner: pg_sys::InvalidOid,
                 time_column: get(r, 4)?,
                 value_column: get(r, 5),
@@ -336,9 +340,10 @@ fn watched(condition: &str, args: &Args) -> Vec<Monitor> {
     found
         .into_iter()
         .filter_map(|f| {
-            let (relation, owner) = table_of(f.relation)?;
+            let (relation, source, owner) = table_of(f.relation)?;
             Some(Monitor {
                 relation,
+                source,
                 owner,
                 ..f.monitor
             })
@@ -500,7 +505,7 @@ pub fn newest(m: &Monitor, before: i64) -> Option<i64> {
     let sql = format!(
         "SELECT max({t}) FROM {r} WHERE {t} <= $1 AND {t} > '-infinity'",
         t = quote_identifier(&m.time_column),
-        r = m.relation
+        r = m.source
     );
     as_owner(m, || {
         one::<TimestampWithTimeZone>(&sql, &[timestamp(before).into()])
@@ -513,7 +518,7 @@ pub fn has_row_in(m: &Monitor, bucket: i64) -> bool {
     let sql = format!(
         "SELECT EXISTS (SELECT FROM {r} WHERE {t} >= $1 AND {t} < $2)",
         t = quote_identifier(&m.time_column),
-        r = m.relation
+        r = m.source
     );
     let bounds = [bucket, bucket.saturating_add(1)].map(|b| timestamp(m.calendar.start(b)));
     as_owner(m, || {
@@ -527,7 +532,7 @@ pub fn oldest_after(m: &Monitor, after: i64) -> Option<i64> {
     let sql = format!(
         "SELECT min({t}) FROM {r} WHERE {t} > $1 AND {t} < 'infinity'",
         t = quote_identifier(&m.time_column),
-        r = m.relation
+        r = m.source
     );
     as_owner(m, || {
         one::<TimestampWithTimeZone>(&sql, &[timestamp(after).into()])
@@ -592,7 +597,7 @@ fn scan_sql(m: &Monitor) -> String {
     let keys: String = columns.iter().map(|c| format!(", {c}")).collect();
     let these = format!(
         "FROM {relation} WHERE {time} >= $1 AND {time} < $2 AND {time} > '-infinity'",
-        relation = m.relation
+        relation = m.source
     );
     let value = m.value_column.as_ref().map(quote_identifier);
     match value {

@@ -70,7 +70,7 @@ unsafe fn segment(fcinfo: pg_sys::FunctionCallInfo) -> Option<Segment> {
 
 fn fault_in(segment: Option<Segment>, cause: &str, detail: String) {
     if let Some(s) = segment {
-        s.header().stats.errors.fetch_add(1, Ordering::Relaxed);
+        s.header().stats.erred();
     }
     fault::once(cause, detail);
 }

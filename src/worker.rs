@@ -356,7 +356,7 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
                 GIVE_WAY_MS
             }
             Outcome::Failed => {
-                h.stats.errors.fetch_add(1, Ordering::Relaxed);
+                h.stats.erred();
                 known.read_at = i64::MIN;
                 backoff_ms = (backoff_ms * 2).clamp(200, 10_000);
                 backoff_ms

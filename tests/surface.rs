@@ -369,6 +369,18 @@ fn a_fault_never_stops_an_insert_unless_it_is_asked_to() {
     // The others go on.
     m.run(&calm_sql(EPOCH, 0, 100));
     m.until("SELECT count(*) FROM verify_models() WHERE same", "4");
+    // What has failed is told of for an hour.
+    m.run("ALTER TABLE payments RENAME COLUMN sort TO kind");
+    assert_eq!(
+        m.text("SELECT status FROM monitor_health"),
+        "something has failed within the last hour: see errors and the server log"
+    );
+    assert_eq!(
+        m.text(
+            "SELECT last_error > now() - interval '10 minutes' AND errors >= 2 FROM monitor_health"
+        ),
+        "t"
+    );
 }
 
 #[test]

@@ -44,12 +44,13 @@ fn read_stats() -> TableIterator<
         name!(waits_for, Option<String>),
         name!(withheld, i64),
         name!(last_heartbeat, Option<TimestampWithTimeZone>),
+        name!(last_error, Option<TimestampWithTimeZone>),
     ),
 > {
     let Some(s) = segment() else {
         return TableIterator::once((
             0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0, None, None, 0, 0, 0, false, false, 0, 0, None,
-            None, None, 0, None,
+            None, None, 0, None, None,
         ));
     };
     let h = s.header();
@@ -90,6 +91,7 @@ fn read_stats() -> TableIterator<
         worker::waits_for(s),
         n(&h.unannounced) + n(&h.withheld),
         time(&h.heartbeat_at),
+        time(&h.stats.erred_at),
     ))
 }
 

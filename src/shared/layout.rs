@@ -95,6 +95,8 @@ pub struct Stats {
     pub rejected: AtomicU64,
     /// Faults caught.
     pub errors: AtomicU64,
+    /// When the last was, by the clock; 0 where none was.
+    pub erred_at: AtomicI64,
     /// Loads and refolds done.
     pub refolds: AtomicU64,
     /// Deltas that found the queue full.
@@ -107,6 +109,15 @@ pub struct Stats {
     pub round_us: AtomicU64,
     /// Alerts appended.
     pub alerts: AtomicU64,
+}
+
+impl Stats {
+    /// Counts a fault.
+    pub fn erred(&self) {
+        self.erred_at
+            .store(crate::calendar::now(), Ordering::Relaxed);
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// A delta waiting for a load to end.

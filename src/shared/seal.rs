@@ -23,7 +23,7 @@ impl Segment {
                 Err(_) => {
                     // Half of a bucket may be folded.
                     let h = self.header();
-                    h.stats.errors.fetch_add(1, Ordering::Relaxed);
+                    h.stats.erred();
                     h.cells[seat.cell as usize].mark_dirty(i64::MIN);
                     fault::later("sealing");
                     break;
