@@ -268,6 +268,24 @@ impl Season {
         (mean, f64::from(self.days_of_all(half)))
     }
 
+    /// What taught the shape: the mean of each half hour times the days behind it.
+    pub fn taught(&self) -> f64 {
+        (0..HALVES)
+            .map(|half| self.of_all(half))
+            .map(|(mean, days)| mean * days)
+            .sum()
+    }
+
+    /// Forgets the shape; the slow mean begins at a level.
+    pub fn start_anew(&mut self, level: f64) {
+        *self = Season {
+            mean: level,
+            log: level.ln(),
+            last_minute: self.last_minute,
+            ..Season::NEW
+        };
+    }
+
     /// The season's mean at a minute of the day and the days behind it; none where it was not seen.
     pub fn mean_at(&self, minute: u16, weekend: bool, width: f64) -> Option<(f64, u8)> {
         let minute = f64::from(minute % DAY);

@@ -680,8 +680,15 @@ impl Series {
             Closing::Accepted => {
                 self.levels
                     .restart(o.twenty.map_or(x, |w| (w.before + x - w.extra) / 20.0));
+                // A shape that all together is less than one half hour of the new level says nothing of its proportions:
+                // a few readings and many zeros, before a feed begins.
+                let level = self.levels.fast.exp();
+                let is_kept = self.season.taught() >= level;
+                if !is_kept {
+                    self.season.start_anew(level);
+                }
                 let departure = self.levels.fast - self.season.log;
-                self.levels.departure = if o.seen { departure } else { 0.0 };
+                self.levels.departure = if o.seen && is_kept { departure } else { 0.0 };
             }
             Closing::Resolved => {
                 let five = j.channels[Channel::Five as usize] * self.watch.direction();

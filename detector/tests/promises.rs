@@ -85,6 +85,32 @@ fn ten_buckets_a_little_off_are_told() {
     }
 }
 
+/// One reading, nothing for hours or days, and then a feed: what came before has no shape that could pull it.
+#[test]
+fn what_came_before_a_feed_is_forgotten_when_it_is_accepted() {
+    for (silence, mean) in [120, 720, 1800, 4320, 14_400]
+        .into_iter()
+        .flat_map(|silence| [(silence, 10.0), (silence, 100.0)])
+    {
+        for curved in [false, true] {
+            let (mut model, mut random) = (Model::new(), Random::new(silence as u64));
+            model.step(1.0, minute(0), MINUTE);
+            for bucket in 1..silence {
+                model.step(0.0, minute(bucket), MINUTE);
+            }
+            let feed = silence..silence + 5 * DAY;
+            let mean = |bucket| if curved { daily(mean, bucket) } else { mean };
+            let found = read(&mut model, Family::Counts, &mut random, feed, mean);
+            let open = found.iter().any(|i| i.resolved == i64::MAX);
+            assert!(
+                found.len() <= 1 && !open,
+                "{silence} {curved} {}: {found:?}",
+                mean(silence)
+            );
+        }
+    }
+}
+
 #[test]
 fn a_level_shift_is_told_once_and_accepted() {
     for family in FAMILIES {
