@@ -83,7 +83,7 @@ unsafe extern "C-unwind" fn forget(_arg: pg_sys::Datum, _relation: pg_sys::Oid) 
         }
     });
     CHANGED.set(true);
-    crate::plan::relation_changed();
+    plan::relation_changed();
 }
 
 fn home() -> Option<Home> {
@@ -408,31 +408,33 @@ pub fn forget_unreadable() {
     );
 }
 
+/// The monitor of a name beside the shipped one, where its table can be read.
+fn readable(name: &str) -> Option<Monitor> {
+    let condition = format!("name = $1 AND NOT {}", is_unreadable());
+    watched(&condition, &[name.into()]).pop()
+}
+
 /// The monitor of a name, or an error that says where to look.
 pub fn monitor_by_name(name: &str) -> Monitor {
     if name == SHIPPED_NAME {
         return shipped();
     }
-    let monitor = watched("name = $1", &[name.into()])
-        .pop()
-        .unwrap_or_else(|| {
+    readable(name).unwrap_or_else(|| {
+        if watched("name = $1", &[name.into()]).is_empty() {
             fault::raise(
                 PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
                 format!("monitor \"{name}\" does not exist"),
                 "No table is watched under this name.".into(),
                 "See the view monitors; watch_table adds one.",
             )
-        });
-    let unfit = format!("id = $1 AND {}", is_unreadable());
-    if !watched(&unfit, &[monitor.id.into()]).is_empty() {
+        }
         fault::raise(
             PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
             format!("the table of monitor \"{name}\" cannot be read any more"),
             "A column that it reads is gone, or has a type that cannot be read.".into(),
             "See the view blind_spots; then unwatch_table and watch_table it anew.",
         )
-    }
-    monitor
+    })
 }
 
 /// The monitor of a name as far as its incidents need it, which stay when its table cannot be read, is gone or is watched
@@ -441,14 +443,11 @@ pub fn monitor_of_record(name: &str) -> Monitor {
     if name == SHIPPED_NAME {
         return shipped();
     }
-    let readable = format!("name = $1 AND NOT {}", is_unreadable());
-    watched(&readable, &[name.into()])
-        .pop()
-        .unwrap_or_else(|| Monitor {
-            id: -1,
-            name: name.into(),
-            ..shipped()
-        })
+    readable(name).unwrap_or_else(|| Monitor {
+        id: -1,
+        name: name.into(),
+        ..shipped()
+    })
 }
 
 /// The rules of a monitor.
