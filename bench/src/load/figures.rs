@@ -55,6 +55,7 @@ struct Line {
 pub struct Report {
     lines: Vec<Line>,
     missed: usize,
+    durable: bool,
 }
 
 impl Report {
@@ -100,6 +101,16 @@ impl Report {
             line.what, line.figure, line.target, line.met, line.detail
         );
         self.lines.push(line);
+    }
+
+    /// Says that the server waited for the disk at each commit.
+    pub fn set_durable(&mut self) {
+        self.durable = true;
+    }
+
+    /// Whether it did.
+    pub fn is_durable(&self) -> bool {
+        self.durable
     }
 
     /// How many were skipped or did not reach their target.

@@ -146,10 +146,24 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// How a commit is kept: as servers do it that nobody has told otherwise, and without waiting for the disk, which leaves
+/// the processor's time alone.
+const DURABLE: [(&str, &str); 2] = [("fsync", "on"), ("synchronous_commit", "on")];
+const AT_ONCE: [(&str, &str); 1] = [("synchronous_commit", "off")];
+
 type Measure = fn(&Bench, &mut Report);
 
 /// In the order of the table, each with databases of its own.
-const MEASURES: [(&str, Measure); 8] = [
+const MEASURES: [(&str, Measure); 9] = [
+    ("durable", |b, report| {
+        let cluster = Bench::cluster(b.size, &DURABLE);
+        let pair = [Side::Plain, Side::Ours];
+        let mut sides = pair
+            .map(|side| (side, sides::create(&cluster, side)))
+            .into();
+        report.set_durable();
+        single::pairs(&cluster, &mut sides, b.size, report);
+    }),
     ("single", |b, report| {
         let mut sides = b.sides(&Side::ALL);
         single::compare(&b.cluster, &mut sides, b.size, report);
@@ -188,19 +202,23 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn start(arguments: &'a Arguments, size: &'a Size) -> Bench<'a> {
-        let cluster = Cluster::start_with(&[
+        Bench {
+            cluster: Bench::cluster(size, &AT_ONCE),
+            python: arguments.python.as_deref(),
+            size,
+        }
+    }
+
+    fn cluster(size: &Size, commits: &[(&str, &str)]) -> Cluster {
+        let mut settings = vec![
             ("autovacuum", "off"),
             ("checkpoint_timeout", "1h"),
             ("max_wal_size", "16GB"),
             ("shared_buffers", "512MB"),
-            ("synchronous_commit", "off"),
             ("cloudwalk_monitor.shared_memory", size.shared_memory),
-        ]);
-        Bench {
-            cluster,
-            python: arguments.python.as_deref(),
-            size,
-        }
+        ];
+        settings.extend(commits);
+        Cluster::start_with(&settings)
     }
 
     fn sides(&self, sides: &[Side]) -> single::Sides {

@@ -29,9 +29,10 @@ fn replaced(text: &str, begin: &str, body: &str) -> Option<String> {
 
 fn body(report: &Report) -> String {
     format!(
-        "At commit {}, on {}.\n\n{}",
+        "At commit {}, on {}, fsync and synchronous_commit {}.\n\n{}",
         commit(),
         machine(),
+        if report.is_durable() { "on" } else { "off" },
         report.table()
     )
 }
@@ -79,7 +80,7 @@ fn machine() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split_whitespace().nth(2).unwrap_or("?").to_owned();
     format!(
-        "{cores} cores ({model}), {} GB, load {load} over the last quarter of an hour, fsync and synchronous_commit off",
+        "{cores} cores ({model}), {} GB, load {load} over the last quarter of an hour",
         kilobytes / 1_000_000
     )
 }

@@ -177,8 +177,8 @@ fn p99(rounds: &[Round]) -> Vec<f64> {
     rounds.iter().map(|r| r.p99).collect()
 }
 
-/// All single-row measures.
-pub fn compare(cluster: &Cluster, sides: &mut Sides, size: &Size, report: &mut Report) {
+/// Ours beside no trigger, counts and events. Gives which share of the tps of counts is kept, by number of clients.
+pub fn pairs(cluster: &Cluster, sides: &mut Sides, size: &Size, report: &mut Report) -> Vec<f64> {
     let mut by_clients = Vec::new();
     for clients in size.clients {
         for what in [What::Counts, What::Events] {
@@ -221,6 +221,12 @@ pub fn compare(cluster: &Cluster, sides: &mut Sides, size: &Size, report: &mut R
             );
         }
     }
+    by_clients
+}
+
+/// All single-row measures.
+pub fn compare(cluster: &Cluster, sides: &mut Sides, size: &Size, report: &mut Report) {
+    let by_clients = pairs(cluster, sides, size, report);
     let [few, many] = by_clients[..] else {
         unreachable!("two numbers of clients were measured")
     };
