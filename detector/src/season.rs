@@ -26,15 +26,33 @@ const SHRINK: f64 = 4.0;
 const MEAN_RATE: f64 = 1.0 / 4320.0;
 /// No half hour.
 const NONE: u8 = u8::MAX;
+/// In a byte of [`Profile::days`]: the days, and whose the half hour was when it last came.
+const COUNTED: u8 = 0b0011_1111;
+const CLAIM: u32 = 6;
 
 /// Mean count per bucket of each half hour, and the days behind it.
+///
+/// A half hour with an incident in it is not learned from the incident. But what happens in the same half hour of every
+/// such day is no incident, it is the day: a shop that closes at eight. So it is kept whether an incident had the half
+/// hour when it last came, above or below (a *claim*); one that comes again on the same side is learned like any
+/// reading.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Profile {
     #[serde(with = "serde_big_array::BigArray")]
     mean: [f32; HALVES],
+    /// [`DAYS`] at most; above them, in two bits, the claim: 0 none, 1 above, 2 below.
     #[serde(with = "serde_big_array::BigArray")]
     days: [u8; HALVES],
+}
+
+/// The claim of an incident on a side: 1 above, -1 below, 0 of none.
+fn claim(side: i8) -> u8 {
+    match side {
+        0 => 0,
+        1.. => 1,
+        _ => 2,
+    }
 }
 
 impl Profile {
@@ -46,14 +64,29 @@ impl Profile {
     fn at(&self, half: usize) -> (f64, f64) {
         (
             f64::from(self.mean[half % HALVES]),
-            f64::from(self.days[half % HALVES]),
+            f64::from(self.days_of(half)),
         )
+    }
+
+    fn days_of(&self, half: usize) -> u8 {
+        self.days[half % HALVES] & COUNTED
+    }
+
+    fn claim_of(&self, half: usize) -> u8 {
+        self.days[half % HALVES] >> CLAIM
+    }
+
+    fn set_claim(&mut self, half: usize, claim: u8) {
+        let days = &mut self.days[half % HALVES];
+        *days = (*days & COUNTED) | (claim << CLAIM);
     }
 
     fn learn(&mut self, half: usize, mean: f64) {
         let (old, days) = self.at(half);
         self.mean[half % HALVES] = followed(old, days, mean);
-        self.days[half % HALVES] = self.days[half % HALVES].saturating_add(1).min(DAYS);
+        let claim = self.claim_of(half);
+        self.days[half % HALVES] = (self.days_of(half) + 1).min(DAYS);
+        self.set_claim(half, claim);
     }
 }
 
@@ -61,6 +94,19 @@ impl Profile {
 fn followed(old: f64, days: f64, mean: f64) -> f32 {
     let rate = (1.0 / (days + 1.0)).max(RATE);
     (old + rate * (mean - old)) as f32
+}
+
+/// A mean over so many buckets, shrunk towards the slow mean by [`SHRINK`] events. Below the slow mean it is the mean of
+/// a gamma law of that shape: four events are added to those seen, so that a night of one count a minute stays one
+/// beside a day of hundreds. Above it, where that law would take half of a peak away from a thin series, both means are
+/// weighted with their events.
+fn shrunk(mean: f64, buckets: f64, slow: f64) -> f64 {
+    let events = mean * buckets;
+    if mean < slow {
+        (events + SHRINK) / (buckets + SHRINK / slow)
+    } else {
+        (mean * events + slow * SHRINK) / (events + SHRINK)
+    }
 }
 
 /// What is known of the season at one place of the day.
@@ -131,7 +177,9 @@ pub(crate) struct Season {
     days_of_kind: u8,
     /// Local minute of the last bucket learned.
     last_minute: u16,
-    spare: [u8; 4],
+    /// Claim of the incident met in the half hour under way.
+    claim: u8,
+    spare: [u8; 3],
 }
 
 impl Season {
@@ -152,7 +200,8 @@ impl Season {
         days: 0,
         days_of_kind: 0,
         last_minute: 0,
-        spare: [0; 4],
+        claim: 0,
+        spare: [0; 3],
     };
 
     /// Whether this time of day was seen on this kind of day.
@@ -217,48 +266,65 @@ impl Season {
         self.mean += (x - self.mean) * MEAN_RATE.max(1.0 / (readings as f64 + 1.0));
     }
 
-    /// Takes a reading (`None`: one that is not to be learned) into the half hour under way. When
-    /// a half hour is over and at least 8 minutes of it were read, it is learned.
-    pub fn learn(&mut self, x: Option<f64>, at: Moment, width: f64) {
+    /// Takes a reading into the half hour under way, and on which side of an incident it lies (0: in none). In an incident
+    /// it is learned only where one on the same side had this half hour when it last came. When a half hour is over and
+    /// at least 8 minutes of it were read, it is learned.
+    pub fn learn(&mut self, x: f64, incident: i8, at: Moment, width: f64) {
         let half = ((at.minute % DAY) / 30) as u8;
         if self.under_way != half || width > HALF {
             self.close_half_hour(width);
             self.sum = 0.0;
             self.readings = 0;
+            self.claim = 0;
             self.under_way = half;
             self.under_way_weekend = u8::from(at.weekend);
         }
-        if let Some(x) = x {
+        let claim = claim(incident);
+        if claim == 0 || claim == self.profile(at.weekend).claim_of(usize::from(half)) {
             self.sum += x;
             self.readings = self.readings.saturating_add(1);
+        }
+        if claim != 0 {
+            self.claim = claim;
         }
         self.last_minute = at.minute % DAY;
     }
 
+    fn profile(&mut self, weekend: bool) -> &mut Profile {
+        if weekend {
+            &mut self.weekend
+        } else {
+            &mut self.weekday
+        }
+    }
+
     /// Learns the half hour under way, and the others that its bucket covers.
     fn close_half_hour(&mut self, width: f64) {
+        if self.under_way == NONE {
+            return;
+        }
+        let covered = (width / HALF).clamp(1.0, HALVES as f64) as usize;
+        let first = usize::from(self.under_way);
+        let (weekend, claim) = (self.under_way_weekend != 0, self.claim);
+        for half in first..first + covered {
+            self.profile(weekend).set_claim(half, claim);
+        }
         let enough = (ENOUGH / width).max(1.0);
-        if self.under_way == NONE || f64::from(self.readings) < enough {
+        if f64::from(self.readings) < enough {
             return;
         }
         let mean = self.sum / f64::from(self.readings);
-        let covered = (width / HALF).clamp(1.0, HALVES as f64) as usize;
-        let first = usize::from(self.under_way);
         for half in first..first + covered {
             let (old, days) = self.of_all(half);
             self.every[half % HALVES] = followed(old, days, mean);
-            if self.under_way_weekend == 0 {
-                self.weekday.learn(half, mean);
-            } else {
-                self.weekend.learn(half, mean);
-            }
+            self.profile(weekend).learn(half, mean);
         }
     }
 
     /// Days behind a half hour, of any kind.
     fn days_of_all(&self, half: usize) -> u8 {
         let half = half % HALVES;
-        let days = self.weekday.days[half].saturating_add(self.weekend.days[half]);
+        let days = self.weekday.days_of(half) + self.weekend.days_of(half);
         days.min(DAYS)
     }
 
@@ -338,12 +404,11 @@ impl Season {
                 weights += weight;
             }
         }
-        let mean = sum / weights;
-        let events = mean * (HALF / width) * f64::from(self.days_of_all(half)) * weights;
+        let buckets = (HALF / width) * f64::from(self.days_of_all(half)) * weights;
         Level {
-            log: ((mean * events + slow * SHRINK) / (events + SHRINK)).ln(),
+            log: shrunk(sum / weights, buckets, slow).ln(),
             days: self.days_of_all(half),
-            days_of_kind: kind.days[half],
+            days_of_kind: kind.days_of(half),
         }
     }
 

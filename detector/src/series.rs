@@ -516,8 +516,13 @@ impl Series {
                 trend: self.levels.drift,
             },
         );
+        let (of_season, side) = if in_incident {
+            (x - o.extra, self.watch.direction() as i8)
+        } else {
+            (clipped, 0)
+        };
         self.season
-            .learn((!in_incident).then_some(clipped.max(0.0)), at, pace.width());
+            .learn(of_season.max(0.0), side, at, pace.width());
         if let Event::Closes(closing) = event {
             self.close_incident(closing, o, x, j);
         }

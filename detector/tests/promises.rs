@@ -111,6 +111,54 @@ fn what_came_before_a_feed_is_forgotten_when_it_is_accepted() {
     }
 }
 
+/// Incidents that begin at `from` or later, of twenty series of some days, every day the same.
+fn told_from(from: i64, days: i64, family: Family, mean: impl Fn(f64) -> f64) -> Vec<Incident> {
+    let mut told = Vec::new();
+    for seed in 0..20 {
+        let (mut model, mut random) = (new(family), Random::new(seed));
+        let of_day = |bucket: i64| mean((bucket % DAY) as f64);
+        let found = read(&mut model, family, &mut random, 0..days * DAY, of_day);
+        told.extend(found.into_iter().filter(|i| i.opened >= from));
+    }
+    told
+}
+
+/// Nights of a count in three minutes, days of 330 a minute: the shape of the first day foretells the ramp of the second.
+#[test]
+fn the_second_morning_is_quiet_after_a_night_of_hardly_any() {
+    let mean = |minute: f64| {
+        let angle = core::f64::consts::TAU * (minute - 200.0) / DAY as f64;
+        330.0 * (-3.4 * (1.0 + angle.cos())).exp()
+    };
+    let told = told_from(DAY, 5, Family::Counts, mean);
+    assert!(told.len() <= 1, "{told:?}");
+}
+
+/// A day that ends abruptly: at eight it begins to fall, to a thirtieth in four hours. That is an incident on the first two
+/// evenings, and then it is the evening.
+#[test]
+fn what_comes_at_the_same_time_of_every_day_is_learned() {
+    const CURVE: [(f64, f64); 6] = [
+        (0.0, 10.0),
+        (150.0, 0.4),
+        (270.0, 0.4),
+        (600.0, 330.0),
+        (1200.0, 330.0),
+        (1440.0, 10.0),
+    ];
+    let mean = |minute: f64| {
+        let next = CURVE.iter().position(|(at, _)| *at > minute);
+        let next = next.expect("a minute of the day");
+        let ((from, low), (to, high)) = (CURVE[next - 1], CURVE[next]);
+        low * (high / low).powf((minute - from) / (to - from))
+    };
+    let found = told_from(0, 5, Family::Counts, mean);
+    let (early, late): (Vec<&Incident>, Vec<&Incident>) =
+        found.iter().partition(|i| i.opened < 2 * DAY);
+    assert!(early.len() >= 40, "{}", early.len());
+    assert!(late.len() <= 1, "{}: {late:?}", late.len());
+}
+
 #[test]
 fn a_level_shift_is_told_once_and_accepted() {
     for family in FAMILIES {

@@ -30,6 +30,8 @@ pub enum Noise {
     LevelChange,
     /// One minute in a hundred is missing, and half a day.
     Gaps,
+    /// From one to four at night next to nothing comes: a two hundredth, with five hours to get there and back.
+    Asleep,
 }
 
 impl Noise {
@@ -73,7 +75,7 @@ impl Noise {
             slow: 0.1,
         },
     ];
-    pub const FOREIGN: [Noise; 8] = [
+    pub const FOREIGN: [Noise; 9] = [
         Noise::Excited,
         Noise::Grouped,
         Noise::Batches,
@@ -82,6 +84,7 @@ impl Noise {
         Noise::Holiday,
         Noise::LevelChange,
         Noise::Gaps,
+        Noise::Asleep,
     ];
 
     pub fn name(&self) -> String {
@@ -99,6 +102,7 @@ impl Noise {
             Noise::Holiday => "holiday".to_owned(),
             Noise::LevelChange => "level change".to_owned(),
             Noise::Gaps => "missing minutes".to_owned(),
+            Noise::Asleep => "deep nights".to_owned(),
         }
     }
 
@@ -139,6 +143,11 @@ impl Noise {
                     to: LENGTH,
                     direction,
                 });
+            }
+            Noise::Asleep => {
+                for (i, r) in rate.iter_mut().enumerate() {
+                    *r *= (-(200f64.ln()) * asleep(start + i)).exp();
+                }
             }
             _ => {}
         }
@@ -193,7 +202,7 @@ impl Noise {
                 _ => 0.0,
             }),
             Noise::FiveMinutely => jobs(random, |minute| if minute % 5 == 0 { 0.5 } else { 0.0 }),
-            Noise::Holiday | Noise::LevelChange => mixed(random, rate, 0.05, 0.03),
+            Noise::Holiday | Noise::LevelChange | Noise::Asleep => mixed(random, rate, 0.05, 0.03),
             Noise::Gaps => {
                 let mut counts = mixed(random, rate, 0.05, 0.03);
                 for count in &mut counts {
@@ -207,6 +216,14 @@ impl Noise {
             }
         }
     }
+}
+
+/// 1 from one to four at night, 0 from nine in the morning to eight in the evening, and half a cosine between.
+fn asleep(minute: usize) -> f64 {
+    let from_middle = ((minute % DAY) as f64 - 150.0).abs();
+    let from_middle = from_middle.min(DAY as f64 - from_middle);
+    let awake = ((from_middle - 90.0) / 300.0).clamp(0.0, 1.0);
+    0.5 + 0.5 * (core::f64::consts::PI * awake).cos()
 }
 
 fn mixed(random: &mut Random, rate: &[f64], dispersion: f64, slow: f64) -> Vec<f64> {
