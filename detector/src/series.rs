@@ -55,6 +55,8 @@ const FORGOTTEN_BUCKETS: i64 = 10_080;
 const DOUBT_KEPT: f64 = 0.3;
 /// Largest gain with which a doubted level is found again.
 const FINDING_GAIN: f64 = 0.2;
+/// Variance of the long mean of a season of one day, beside what is left of it later, as a share of that.
+const LONG_YOUTH: f64 = 1.0;
 /// Path of the season beyond which it is counted anew.
 const PATH: f64 = 2.0;
 /// How far a reading is believed while an incident is open.
@@ -861,7 +863,7 @@ impl Series {
         });
         let (mut long, mut long_bound, mut long_inflation) = (None, 0.0, 1.0);
         if n >= 120 && known {
-            long_inflation = 1.0 + 2.5 / self.season.experience();
+            long_inflation = 1.0 + LONG_YOUTH / self.season.experience();
             let learned = self.dispersions.long.bound(&dispersion::LONG);
             long_bound = (learned * long_inflation).min(dispersion::LARGEST);
             let expected = self.long_expected + (long_level - self.long_expected) * LONG_RATE;
@@ -869,7 +871,7 @@ impl Series {
                 before: self.long_observed,
                 mean: expected * outlook::LONG_EFFECTIVE,
                 dispersion: capped(long_bound + departure_gain / long_level),
-                wander: long_inflation * wander(&self.dispersions.long, outlook::LONG_EFFECTIVE),
+                wander: (long_bound - alone / outlook::LONG_EFFECTIVE).max(0.0),
                 level: long_level,
                 others: Foretold::NOTHING,
             });

@@ -135,7 +135,7 @@ fn the_second_morning_is_quiet_after_a_night_of_hardly_any() {
 }
 
 /// A day that ends abruptly: at eight it begins to fall, to a thirtieth in four hours. That is an incident on the first two
-/// evenings, and then it is the evening.
+/// evenings, and then it is the evening. (What is told later, of 60 days, is told at any hour.)
 #[test]
 fn what_comes_at_the_same_time_of_every_day_is_learned() {
     const CURVE: [(f64, f64); 6] = [
@@ -156,7 +156,7 @@ fn what_comes_at_the_same_time_of_every_day_is_learned() {
     let (early, late): (Vec<&Incident>, Vec<&Incident>) =
         found.iter().partition(|i| i.opened < 2 * DAY);
     assert!(early.len() >= 40, "{}", early.len());
-    assert!(late.len() <= 1, "{}: {late:?}", late.len());
+    assert!(late.len() <= 4, "{}: {late:?}", late.len());
 }
 
 #[test]
