@@ -48,9 +48,11 @@ impl Side {
 
     /// What a surprise is worth: where occasions of its size are many, what their number says.
     fn tempered(&self, surprise: f64) -> f64 {
-        let Some(size) = size(surprise).checked_sub(1) else {
+        // As nearly always; the sizes need not be counted.
+        if surprise < EDGES[0] {
             return surprise;
-        };
+        }
+        let size = size(surprise).max(1) - 1;
         let occasions = f64::from(self.occasions[size]);
         let known = ((occasions - FEW) / (MANY - FEW)).clamp(0.0, 1.0);
         if known <= 0.0 {
@@ -113,6 +115,12 @@ impl Habit {
             {
                 *occasions /= 2;
             }
+        }
+        if channels.iter().all(|signed| signed.abs() < EDGES[0]) {
+            for since in self.since.iter_mut().flatten() {
+                *since = since.saturating_add(1);
+            }
+            return;
         }
         for (below, sides) in self.sides.iter_mut().enumerate() {
             for (v, side) in sides.iter_mut().enumerate() {
