@@ -52,6 +52,12 @@ pub(crate) fn ln(x: f64) -> f64 {
     }
 }
 
+/// `log10 x`.
+#[inline]
+pub(crate) fn log10(x: f64) -> f64 {
+    ln(x) * core::f64::consts::LOG10_E
+}
+
 /// [`ln`] of so many at once, each between 1e-300 and 1e300; of others, that of the nearer end.
 #[inline]
 pub(crate) fn lns<const N: usize>(x: [f64; N]) -> [f64; N] {
@@ -284,6 +290,7 @@ mod tests {
             negative in any::<bool>(),
         ) {
             for x in [f64::exp(power), near] {
+                prop_assert!(error(log10(x), x.log10()) <= ALLOWED + 1.0, "log10 {}", x);
                 prop_assert!(error(ln(x), x.ln()) <= ALLOWED, "ln {}", x);
                 prop_assert_eq!(lns([x, near]), [ln(x), ln(near)]);
             }

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::elementary::log10;
 use crate::judgement::Channel;
 
 /// Surprises, in decades, from which occasions are counted.
@@ -40,6 +41,12 @@ fn size(surprise: f64) -> usize {
     EDGES.iter().filter(|edge| **edge <= surprise).count()
 }
 
+/// The surprise, decades, of what came on so many occasions. (Of few series it is asked: it must not weigh on the rest.)
+#[cold]
+fn usual(occasions: f64) -> f64 {
+    (log10(MEMORY / occasions) + SCALE).max(EDGES[0])
+}
+
 impl Side {
     const NEW: Side = Side {
         occasions: [0; SIZES],
@@ -58,8 +65,7 @@ impl Side {
         if known <= 0.0 {
             return surprise;
         }
-        let usual = ((MEMORY / occasions).log10() + SCALE).max(EDGES[0]);
-        surprise - known * (surprise - usual).max(0.0)
+        surprise - known * (surprise - usual(occasions)).max(0.0)
     }
 
     fn learn(&mut self, surprise: f64) {
