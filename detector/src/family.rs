@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
+use crate::elementary::{exp, ln_1p};
 use crate::incident::{self, Incident, REMEMBERED};
 use crate::judgement::{Channel, Judgement};
 use crate::lifecycle::Own;
@@ -128,7 +129,7 @@ impl Chooser {
         let odd = if is_count(x) { 0.0 } else { 1.0 };
         self.signed |= u8::from(x < 0.0);
         self.odd += ((odd - f64::from(self.odd)) * rate) as f32;
-        let off = x.abs().ln_1p() - f64::from(self.typical);
+        let off = ln_1p(x.abs()) - f64::from(self.typical);
         let step = rate
             * if self.readings < EARLY {
                 off
@@ -207,7 +208,7 @@ impl Chooser {
 
     /// The typical reading, without its sign.
     fn typical(&self) -> f64 {
-        f64::from(self.typical).exp() - 1.0
+        exp(f64::from(self.typical)) - 1.0
     }
 
     fn choose(&self, now: Family) -> Family {
@@ -324,7 +325,7 @@ impl Model {
             chooser: Chooser {
                 readings,
                 held: 0,
-                typical: series.mean().ln_1p() as f32,
+                typical: ln_1p(series.mean()) as f32,
                 ..Chooser::NEW
             },
             state: State::Counts(series),

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::elementary::log10;
 use crate::judgement::Channel;
 
 /// Surprises, in decades, from which occasions are counted.
@@ -40,6 +41,12 @@ fn size(surprise: f64) -> usize {
     EDGES.iter().filter(|edge| **edge <= surprise).count()
 }
 
+/// The surprise, decades, of what came on so many occasions. (Of few series it is asked: it must not weigh on the rest.)
+#[cold]
+fn usual(occasions: f64) -> f64 {
+    (log10(MEMORY / occasions) + SCALE).max(EDGES[0])
+}
+
 impl Side {
     const NEW: Side = Side {
         occasions: [0; SIZES],
@@ -48,16 +55,17 @@ impl Side {
 
     /// What a surprise is worth: where occasions of its size are many, what their number says.
     fn tempered(&self, surprise: f64) -> f64 {
-        let Some(size) = size(surprise).checked_sub(1) else {
+        // As nearly always; the sizes need not be counted.
+        if surprise < EDGES[0] {
             return surprise;
-        };
+        }
+        let size = size(surprise).max(1) - 1;
         let occasions = f64::from(self.occasions[size]);
         let known = ((occasions - FEW) / (MANY - FEW)).clamp(0.0, 1.0);
         if known <= 0.0 {
             return surprise;
         }
-        let usual = ((MEMORY / occasions).log10() + SCALE).max(EDGES[0]);
-        surprise - known * (surprise - usual).max(0.0)
+        surprise - known * (surprise - usual(occasions)).max(0.0)
     }
 
     fn learn(&mut self, surprise: f64) {
@@ -113,6 +121,12 @@ impl Habit {
             {
                 *occasions /= 2;
             }
+        }
+        if channels.iter().all(|signed| signed.abs() < EDGES[0]) {
+            for since in self.since.iter_mut().flatten() {
+                *since = since.saturating_add(1);
+            }
+            return;
         }
         for (below, sides) in self.sides.iter_mut().enumerate() {
             for (v, side) in sides.iter_mut().enumerate() {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::elementary::{ln, lns};
+
 /// Lowest level: 0.002 a bucket.
 const LOWEST: f64 = -6.2;
 /// Highest level: about 3e15 a bucket.
@@ -76,7 +78,7 @@ impl Levels {
 
     /// The first reading.
     pub fn start(&mut self, mean: f64) {
-        self.fast = mean.ln();
+        self.fast = ln(mean);
         self.slow = self.fast;
     }
 
@@ -88,7 +90,7 @@ impl Levels {
 
     /// Both levels become this mean, and the trend is forgotten.
     pub fn restart(&mut self, mean: f64) {
-        self.fast = bounded(mean.max(0.02).ln());
+        self.fast = bounded(ln(mean.max(0.02)));
         self.slow = self.fast;
         self.trend = 0.0;
     }
@@ -114,7 +116,7 @@ impl Levels {
     /// The departure takes the relative deviation of a reading from `exp(departure) × season`,
     /// times its gain.
     pub fn learn_departure(&mut self, step: f64, season: f64) {
-        self.departure += (1.0 + step).max(0.05).ln();
+        self.departure += ln((1.0 + step).max(0.05));
         self.departure = bounded(self.departure + season) - season;
     }
 
@@ -125,9 +127,9 @@ impl Levels {
     }
 }
 
-/// The log of a level that a reading has moved to `mean`.
-pub(crate) fn log_level(mean: f64) -> f64 {
-    mean.max(LEAST).ln()
+/// The logs of levels that a reading has moved to these means.
+pub(crate) fn log_levels(means: [f64; 2]) -> [f64; 2] {
+    lns(means.map(|mean| mean.max(LEAST)))
 }
 
 fn bounded(level: f64) -> f64 {

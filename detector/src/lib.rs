@@ -31,6 +31,7 @@
 //! | [`moment`] | where a bucket lies in the calendar, how wide it is |
 //! | [`judgement`] | what judging a reading gives: verdict, channel, surprise |
 //! | [`tail`] | tail probabilities of the negative binomial law |
+//! | `elementary` | logarithms and exponentials of our own, several at once |
 //! | `dispersion`, `level`, `season`, `window` | what a series learns: spread, levels and trend, the day's shape, the last 21 readings |
 //! | `outlook` | what all of that foretells of the next reading, and how a reading is judged by it |
 //! | `hour` | jobs: what a minute of the hour holds beyond the level |
@@ -56,6 +57,7 @@
 pub mod bounds;
 mod dispersion;
 mod edge;
+mod elementary;
 pub mod family;
 pub mod ground;
 mod habit;

@@ -6,10 +6,11 @@
 
 use core::f64::consts::LN_10;
 
+use crate::elementary::ln_1p;
 use crate::habit::Habit;
 use crate::incident::{OPEN, QUIET};
 use crate::judgement::{Channel, Judgement};
-use crate::tail::{self, Law};
+use crate::tail::{self, Asked, Law};
 use crate::volume::{Foretold, LENGTHS};
 
 /// Readings before a series gives verdicts.
@@ -74,9 +75,28 @@ impl Window {
         whole(self.before + x + 0.5)
     }
 
+    /// What its law is asked of this reading.
+    fn asked(&self, x: f64) -> Asked {
+        self.asked_of(self.sum(x), self.before + x)
+    }
+
+    /// The same of a whole count; the side is that of `value`, the same before rounding.
+    fn asked_of(&self, count: f64, value: f64) -> Asked {
+        Asked {
+            x: count,
+            high: value > self.mean,
+            law: law(self.mean, self.dispersion, self.wander),
+        }
+    }
+
     /// Signed surprise of this reading.
     pub fn surprise(&self, x: f64) -> Surprise {
-        capped(self.sum(x), self.before + x, self).less(self.penalty)
+        self.heard(x, self.asked(x).decades())
+    }
+
+    /// The same, given what its law says.
+    fn heard(&self, x: f64, decades: f64) -> Surprise {
+        capped(|| self.sum(x), self.before + x, self, decades).less(self.penalty)
     }
 }
 
@@ -123,22 +143,38 @@ impl Long {
         whole((self.before + (x - self.before) * LONG_RATE) * LONG_EFFECTIVE + 0.5)
     }
 
-    fn surprise(&self, x: f64, twenty: f64) -> Surprise {
+    /// What its law is asked of this reading.
+    fn asked(&self, x: f64) -> Asked {
+        self.asked_of(self.sum(x), self.mean, self.dispersion)
+    }
+
+    fn asked_of(&self, sum: f64, mean: f64, dispersion: f64) -> Asked {
+        Asked {
+            x: sum,
+            high: sum > mean,
+            law: law(mean, dispersion, self.wander),
+        }
+    }
+
+    /// Signed surprise, given what its law says and the sum of the last 20 readings.
+    fn heard(&self, x: f64, twenty: f64, decades: f64) -> Surprise {
         let sum = self.sum(x);
-        let alone = self.of(sum, self.mean, self.dispersion, twenty);
+        let alone = self.held(sum, self.mean, twenty, decades);
         let beside = if sum > self.mean && self.others.high > self.mean {
             let dispersion = self.dispersion + self.others.doubt;
-            alone.min(self.of(sum, self.others.high, dispersion, twenty).max(0.0) + LEAVE)
+            let asked = self.asked_of(sum, self.others.high, dispersion);
+            let beside = self.held(sum, self.others.high, twenty, asked.decades());
+            alone.min(beside.max(0.0) + LEAVE)
         } else {
             alone
         };
         Surprise { alone, beside }
     }
 
-    fn of(&self, sum: f64, mean: f64, dispersion: f64, twenty: f64) -> f64 {
+    /// Signed surprise of a sum under a law of this mean, as far as the last 20 readings agree.
+    fn held(&self, sum: f64, mean: f64, twenty: f64, decades: f64) -> f64 {
         let high = sum > mean;
-        let law = law(mean, dispersion, self.wander);
-        let mut surprise = if high { law.upper(sum) } else { law.lower(sum) } - LONG_PENALTY;
+        let mut surprise = decades - LONG_PENALTY;
         let agrees = if high {
             twenty >= 21.0 * self.level
         } else {
@@ -174,7 +210,7 @@ impl Run {
     /// distributed factor of mean 1 and variance `e` on it, `-ln P = ln(1 + e Z) / e`.
     pub fn surprise(&self, dispersion: f64) -> f64 {
         let weight = self.weight + tail::zero_ln(self.level, dispersion);
-        -(self.doubt * weight).ln_1p() / self.doubt / LN_10
+        -ln_1p(self.doubt * weight) / self.doubt / LN_10
     }
 }
 
@@ -271,12 +307,26 @@ impl Outlook {
             held: self.held,
             ..Judgement::learning(self.mean(), x)
         };
-        let single = self.single(x);
+        let of = |w: &Option<Window>| w.as_ref().map_or(Asked::NOTHING, |w| w.asked(x));
+        let [by_point, by_pair, by_five, by_ten, by_twenty, by_long] = Law::all(&[
+            self.point.asked_of(x, x),
+            of(&self.pair),
+            of(&self.five),
+            of(&self.ten),
+            of(&self.twenty),
+            self.long
+                .as_ref()
+                .map_or(Asked::NOTHING, |l| l.asked(x - self.extra)),
+        ]);
+        let single = capped(|| x, x, &self.point, by_point);
         let with_last = self
-            .pair_surprise(x)
+            .pair_on_its_side(x)
+            .map(|pair| pair.heard(x, by_pair))
             .filter(|both| both.beside.abs() > single.beside.abs());
-        let of = |w: Option<Window>| w.map_or(Surprise::NONE, |w| w.surprise(x));
-        let (ten, twenty) = (of(self.ten), of(self.twenty));
+        let of = |w: &Option<Window>, decades: f64| {
+            w.as_ref().map_or(Surprise::NONE, |w| w.heard(x, decades))
+        };
+        let (ten, twenty) = (of(&self.ten, by_ten), of(&self.twenty, by_twenty));
         let ten_decides = ten.beside.abs() > twenty.beside.abs();
         let zeros = if x == 0.0 {
             self.run.surprise(self.point_bound)
@@ -285,9 +335,9 @@ impl Outlook {
         };
         let said = [
             with_last.unwrap_or(single),
-            of(self.five),
+            of(&self.five, by_five),
             if ten_decides { ten } else { twenty },
-            self.long_surprise(x),
+            self.long_heard(x, by_long),
             Surprise {
                 alone: zeros,
                 beside: zeros,
@@ -330,21 +380,32 @@ impl Outlook {
 
     /// The reading by itself.
     pub fn single(&self, x: f64) -> Surprise {
-        capped(x, x, &self.point)
+        capped(|| x, x, &self.point, self.point.asked_of(x, x).decades())
     }
 
     /// The exponential mean.
     pub fn long_surprise(&self, x: f64) -> Surprise {
-        self.long.map_or(Surprise::NONE, |l| {
-            l.surprise(x - self.extra, self.last_nineteen + x - self.extra)
-        })
+        let asked = self.long.as_ref().map(|l| l.asked(x - self.extra));
+        asked.map_or(Surprise::NONE, |asked| self.long_heard(x, asked.decades()))
+    }
+
+    /// The same, given what its law says.
+    fn long_heard(&self, x: f64, decades: f64) -> Surprise {
+        let (own, twenty) = (x - self.extra, self.last_nineteen + x - self.extra);
+        self.long
+            .as_ref()
+            .map_or(Surprise::NONE, |l| l.heard(own, twenty, decades))
     }
 
     /// The reading with the one before it, where both lie on the side of the reading.
     pub fn pair_surprise(&self, x: f64) -> Option<Surprise> {
-        let pair = self.pair?;
+        self.pair_on_its_side(x).map(|pair| pair.surprise(x))
+    }
+
+    fn pair_on_its_side(&self, x: f64) -> Option<&Window> {
+        let pair = self.pair.as_ref()?;
         let above = pair.before + x - pair.mean;
-        (above * (x - self.mean()) > 0.0).then(|| pair.surprise(x))
+        (above * (x - self.mean()) > 0.0).then_some(pair)
     }
 
     /// What a channel that is no window covers: buckets, what was seen in them and what was foretold.
@@ -369,33 +430,32 @@ pub(crate) fn run_doubt(known: bool, five_bound: f64) -> f64 {
     RUN_DOUBT + if known { 0.15 } else { 0.5 } * five_bound.min(0.3)
 }
 
-/// Signed surprise of a whole count; the side is that of `value`, the same before rounding.
-fn capped(count: f64, value: f64, w: &Window) -> Surprise {
-    let high = value > w.mean;
-    let above = |mean: f64, dispersion: f64| {
-        let surprise = law(mean, dispersion, w.wander).upper(count);
+/// Signed surprise of a whole count, given what the law of the window says; the side is that of `value`, the same before
+/// rounding.
+fn capped(count: impl Fn() -> f64, value: f64, w: &Window, decades: f64) -> Surprise {
+    let held = |mean: f64, decades: f64| {
         if value - mean < LEAST_EXCESS {
-            surprise.min(BELOW_OPEN)
+            decades.min(BELOW_OPEN)
         } else {
-            surprise
+            decades
         }
     };
-    if !high {
-        let below = |mean: f64| law(mean, w.dispersion, w.wander).lower(count);
-        let alone = below(w.mean);
+    if value <= w.mean {
         let beside = if w.others.low < w.mean {
-            alone.min(below(w.others.low) + LEAVE)
+            let below = law(w.others.low, w.dispersion, w.wander).lower(count());
+            decades.min(below + LEAVE)
         } else {
-            alone
+            decades
         };
         return Surprise {
-            alone: -alone,
+            alone: -decades,
             beside: -beside,
         };
     }
-    let alone = above(w.mean, w.dispersion);
+    let alone = held(w.mean, decades);
     let beside = if w.others.high > w.mean {
-        alone.min(above(w.others.high, w.dispersion + w.others.doubt) + LEAVE)
+        let above = law(w.others.high, w.dispersion + w.others.doubt, w.wander).upper(count());
+        alone.min(held(w.others.high, above) + LEAVE)
     } else {
         alone
     };

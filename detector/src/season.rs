@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::elementary::{exp, ln};
 use crate::level::STEEPEST;
 use crate::moment::{Moment, DAY};
 
@@ -132,7 +133,10 @@ impl Place {
     /// of one minute is put at its start.)
     fn of(minute: f64, width: f64) -> Place {
         let day = f64::from(DAY);
-        let middle = (minute + (width - 1.0) / 2.0).rem_euclid(day);
+        let mut middle = minute + (width - 1.0) / 2.0;
+        if !(0.0..day).contains(&middle) {
+            middle = middle.rem_euclid(day);
+        }
         let mut halves = (middle - HALF / 2.0) / HALF;
         if halves < 0.0 {
             halves += HALVES as f64;
@@ -346,7 +350,7 @@ impl Season {
     pub fn start_anew(&mut self, level: f64) {
         *self = Season {
             mean: level,
-            log: level.ln(),
+            log: ln(level),
             last_minute: self.last_minute,
             ..Season::NEW
         };
@@ -359,7 +363,7 @@ impl Season {
         let days = self
             .days_of_all(place.half)
             .min(self.days_of_all(place.half + 1));
-        (days > 0).then(|| (self.log_at(minute, weekend, width).exp(), days))
+        (days > 0).then(|| (exp(self.log_at(minute, weekend, width)), days))
     }
 
     /// Log of the season's mean at a minute of the day, which may lie on the day before.
@@ -384,7 +388,7 @@ impl Season {
         };
         if self.days_of_all(half) == 0 {
             return Level {
-                log: slow.ln(),
+                log: ln(slow),
                 days: 0,
                 days_of_kind: 0,
             };
@@ -406,7 +410,7 @@ impl Season {
         }
         let buckets = (HALF / width) * f64::from(self.days_of_all(half)) * weights;
         Level {
-            log: shrunk(sum / weights, buckets, slow).ln(),
+            log: ln(shrunk(sum / weights, buckets, slow)),
             days: self.days_of_all(half),
             days_of_kind: kind.days_of(half),
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
 use crate::dispersion::{self, Dispersion, Dispersions, Residual};
+use crate::elementary::{exp, exps, ln};
 use crate::habit::Habit;
 use crate::hour::{self, Hour};
 use crate::incident::{self, Closing, Event, Incident, Watch, OPEN, QUIET, REMEMBERED, STALE};
@@ -269,7 +270,7 @@ impl Series {
             self.windows.recentre(self.path);
             self.path = 0.0;
         }
-        self.factor = self.path.exp();
+        self.factor = exp(self.path);
         if self.season.is_known() != (self.was_known != 0) {
             self.was_known = u8::from(self.season.is_known());
             self.long_expected = self.long_level();
@@ -322,7 +323,7 @@ impl Series {
             let expected = if self.readings == 0 {
                 0.0
             } else {
-                self.levels.fast.exp()
+                exp(self.levels.fast)
             };
             return Judgement::learning(expected, 0.0);
         }
@@ -371,13 +372,13 @@ impl Series {
     pub(crate) fn retold(&self, now: Moment, then: Moment, pace: Pace) -> (f64, f64) {
         let log = |at: Moment| {
             let mean = self.usual(at.minute, at.weekend, pace);
-            mean.map(|(mean, _)| mean.ln())
+            mean.map(|(mean, _)| ln(mean))
         };
         let rise = match (log(now), log(then)) {
             (Some(now), Some(then)) => then - now,
             _ => 0.0,
         };
-        let mean = (self.levels.fast + rise).exp();
+        let mean = exp(self.levels.fast + rise);
         let dispersion = self.dispersions.point.bound(&dispersion::POINT);
         (mean, (mean + dispersion * mean * mean).sqrt())
     }
@@ -424,11 +425,9 @@ impl Series {
     /// how the others have risen. A series that is alone in its monitor need not.
     pub fn note_volume(&mut self, volume: &Sums) {
         let usual = self.usual_now();
-        let of = |count: usize| {
-            let held = self.windows.sums(self.readings, count).readings;
-            Part::of(held, count as f64 * usual)
-        };
-        let [one, two, five, ten, twenty] = LENGTHS.map(of);
+        let held = self.windows.sums(self.readings, LENGTHS);
+        let [one, two, five, ten, twenty] =
+            core::array::from_fn(|i| Part::of(held[i].readings, LENGTHS[i] as f64 * usual));
         let long = Part::of(
             self.long_observed * outlook::LONG_EFFECTIVE,
             self.long_expected * outlook::LONG_EFFECTIVE,
@@ -442,7 +441,7 @@ impl Series {
         if self.readings == 0 {
             0.0
         } else {
-            self.levels.fast.exp()
+            exp(self.levels.fast)
         }
     }
 
@@ -452,7 +451,7 @@ impl Series {
         if self.season.is_known() {
             self.long_level()
         } else if self.readings > 40 {
-            self.windows.back(self.readings, 20).slow.exp() * self.factor
+            exp(self.windows.back(self.readings, 20).slow) * self.factor
         } else {
             0.0
         }
@@ -642,16 +641,19 @@ impl Series {
     fn learn_levels(&mut self, o: &Outlook, x: f64, belief: f64, in_incident: bool, j: &Judgement) {
         let finding = if in_incident { 0.0 } else { self.find_again(o) };
         let deviation = (x - o.fast) / o.fast;
-        let fast = |gain: f64| level::log_level(o.fast * (1.0 + belief * gain * deviation));
-        let slow = |gain: f64| level::log_level(o.slow + belief * gain * (x - o.slow));
-        self.levels.fast = fast(o.fast_gain.max(finding));
-        self.levels.slow = slow(o.slow_gain.max(finding));
+        let moved = |fast_gain: f64, slow_gain: f64| {
+            level::log_levels([
+                o.fast * (1.0 + belief * fast_gain * deviation),
+                o.slow + belief * slow_gain * (x - o.slow),
+            ])
+        };
+        [self.levels.fast, self.levels.slow] =
+            moved(o.fast_gain.max(finding), o.slow_gain.max(finding));
         if finding > 0.0 {
             // By this the level was off all along. What it follows a reading by anyway was not there before.
-            self.windows.lift(
-                self.levels.fast - fast(o.fast_gain),
-                self.levels.slow - slow(o.slow_gain),
-            );
+            let [fast, slow] = moved(o.fast_gain, o.slow_gain);
+            self.windows
+                .lift(self.levels.fast - fast, self.levels.slow - slow);
         }
         if o.known {
             let long = j.channels[Channel::Long as usize].abs();
@@ -689,7 +691,7 @@ impl Series {
                     .restart(o.twenty.map_or(x, |w| (w.before + x - w.extra) / 20.0));
                 // A shape that all together is less than one half hour of the new level says nothing of its proportions:
                 // a few readings and many zeros, before a feed begins.
-                let level = self.levels.fast.exp();
+                let level = exp(self.levels.fast);
                 let is_kept = self.season.taught() >= level;
                 if !is_kept {
                     self.season.start_anew(level);
@@ -717,8 +719,8 @@ impl Series {
     /// The windows hold what is expected now, so that what they saw does not speak again.
     fn forget_windows(&mut self) {
         self.windows.fill(Slot {
-            reading: self.levels.slow.exp(),
-            factor: self.path.exp(),
+            reading: exp(self.levels.slow),
+            factor: exp(self.path),
             fast: self.levels.fast - self.path,
             slow: self.levels.slow - self.path,
             trend: 0.0,
@@ -737,14 +739,14 @@ impl Series {
     }
 
     fn usable_trend(&self) -> f64 {
-        let mean = self.levels.fast.exp();
+        let mean = exp(self.levels.fast);
         let gain = FAST.gain(mean, self.season.is_known(), self.readings);
         let dispersion = self.dispersions.point.bound(&dispersion::POINT);
         self.levels.shrunk_trend(mean, gain, dispersion)
     }
 
     fn long_level(&self) -> f64 {
-        (self.levels.departure + self.season.log).exp()
+        exp(self.levels.departure + self.season.log)
     }
 
     /// What it foretells of a bucket that it was not advanced to.
@@ -759,8 +761,17 @@ impl Series {
     fn outlook(&self) -> Outlook {
         let n = self.readings;
         let (known, seen) = (self.season.is_known(), self.season.is_seen());
-        let (fast, slow) = (self.levels.fast.exp(), self.levels.slow.exp());
-        let long_level = self.long_level();
+        let base = [2, 5, 10, 20].map(|back| self.windows.back(n, back));
+        let [of_pair, of_five, of_ten, of_twenty] = base;
+        let [fast, slow, long_level, by_pair, by_five, by_ten, by_twenty] = exps([
+            self.levels.fast,
+            self.levels.slow,
+            self.levels.departure + self.season.log,
+            of_pair.fast + 1.5 * of_pair.trend,
+            of_five.fast + 3.0 * of_five.trend,
+            of_ten.slow + 5.5 * of_ten.trend,
+            of_twenty.slow + 10.5 * of_twenty.trend,
+        ]);
         let fast_gain = FAST.gain(fast, known, n);
         let slow_gain = SLOW.gain(slow, known, n);
         let departure_gain = DEPARTURE.gain(long_level, known, n);
@@ -803,11 +814,11 @@ impl Series {
         }
         .with_jobs(0.0, extra);
         let pair = (n >= 20).then(|| {
-            let (last, base) = (self.windows.back(n, 1), self.windows.back(n, 2));
-            let slope = square(PAIR_LEVER * self.doubted_trend(base, known));
+            let last = self.windows.back(n, 1);
+            let slope = square(PAIR_LEVER * self.doubted_trend(of_pair, known));
             Window {
                 before: last.reading,
-                mean: (base.fast + 1.5 * base.trend).exp() * (last.factor + self.factor),
+                mean: by_pair * (last.factor + self.factor),
                 dispersion: capped(PAIR_SHARE * point_bound + fast_variance + slope),
                 wander: of_level,
                 penalty: 0.0,
@@ -816,12 +827,12 @@ impl Series {
             }
             .with_jobs(one_extra, extra)
         });
+        let [four, nine, nineteen] = self.windows.sums(n, [4, 9, 19]);
         let five = (n >= 5).then(|| {
-            let (base, sums) = (self.windows.back(n, 5), self.windows.sums(n, 4));
-            let slope = square(FIVE_LEVER * self.doubted_trend(base, known));
+            let slope = square(FIVE_LEVER * self.doubted_trend(of_five, known));
             Window {
-                before: sums.readings,
-                mean: (base.fast + 3.0 * base.trend).exp() * (sums.factors + self.factor),
+                before: four.readings,
+                mean: by_five * (four.factors + self.factor),
                 dispersion: capped(five_bound + fast_variance + slope),
                 wander: wander(&self.dispersions.five, 5.0),
                 penalty,
@@ -830,15 +841,13 @@ impl Series {
             }
             .with_jobs(four_extra, extra)
         });
-        let nineteen = self.windows.sums(n, 19);
         // Its dispersion follows from that of the point and of twenty: what scatters by itself counts twice.
         let ten = (n >= 40 && known).then(|| {
-            let (base, sums) = (self.windows.back(n, 10), self.windows.sums(n, 9));
-            let slope = square(TEN_LEVER * self.doubted_trend(base, known));
+            let slope = square(TEN_LEVER * self.doubted_trend(of_ten, known));
             let bound = twenty_bound + alone / 20.0;
             Window {
-                before: sums.readings,
-                mean: (base.slow + 5.5 * base.trend).exp() * (sums.factors + self.factor),
+                before: nine.readings,
+                mean: by_ten * (nine.factors + self.factor),
                 dispersion: capped(bound + slow_variance + slope),
                 wander: 0.0,
                 penalty,
@@ -848,11 +857,10 @@ impl Series {
             .with_jobs(nine_extra, extra)
         });
         let twenty = (n >= 40).then(|| {
-            let base = self.windows.back(n, 20);
-            let slope = square(TWENTY_LEVER * self.doubted_trend(base, known));
+            let slope = square(TWENTY_LEVER * self.doubted_trend(of_twenty, known));
             Window {
                 before: nineteen.readings,
-                mean: (base.slow + 10.5 * base.trend).exp() * (nineteen.factors + self.factor),
+                mean: by_twenty * (nineteen.factors + self.factor),
                 dispersion: capped(twenty_bound + slow_variance + slope + unseen(&SLOW, slow)),
                 wander: 0.0,
                 penalty,
@@ -913,14 +921,16 @@ impl Series {
             last_nineteen: nineteen.readings,
             habit: self.habit,
         };
-        let usual = self.usual_now();
-        outlook.beside(|window, length| {
-            let usual = match length {
-                Some(n) => n as f64 * usual,
-                None => self.long_expected * outlook::LONG_EFFECTIVE,
-            };
-            self.others.foretell(self.now, window, usual)
-        });
+        if self.others.is_fresh(self.now) {
+            let usual = self.usual_now();
+            outlook.beside(|window, length| {
+                let usual = match length {
+                    Some(n) => n as f64 * usual,
+                    None => self.long_expected * outlook::LONG_EFFECTIVE,
+                };
+                self.others.foretell(self.now, window, usual)
+            });
+        }
         outlook
     }
 

@@ -6,13 +6,15 @@
 
 use core::f64::consts::LOG10_E;
 
+use crate::elementary::{exp, exp_m1, exp_of_plain, ln, ln_1p, ln_of_ratio};
+
 /// What is said of a reading on the unsurprising side of the mean: `-log10 (1/2)`.
 pub const EVEN: f64 = core::f64::consts::LOG10_2;
 
 /// Means below this are taken for it: no level comes near, and `x / M` must not overflow.
 const SMALLEST_MEAN: f64 = 1e-12;
-/// Dispersions below this are the Poisson law.
-const POISSON: f64 = 1e-9;
+/// Dispersions below this are taken for it, which is the Poisson law to the last bit.
+const SMALLEST_DISPERSION: f64 = 1e-100;
 /// Half of `ln 2π`.
 const HALF_LN_TWO_PI: f64 = 0.918_938_533_204_672_7;
 /// Mills' ratio of the normal law from 0 to 8 as a rational function, by ascending powers: numerator and denominator,
@@ -50,9 +52,9 @@ pub fn upper(x: f64, mean: f64, dispersion: f64) -> f64 {
     if x <= mean || x <= 0.0 {
         EVEN
     } else if x <= 1.0 {
-        decades((-(-zero_ln(mean, dispersion)).exp_m1()).ln())
+        decades(ln(-exp_m1(-zero_ln(mean, dispersion))))
     } else if x <= 2.0 {
-        decades(two_or_more(mean, dispersion).ln())
+        decades(ln(two_or_more(mean, dispersion)))
     } else {
         saddlepoint(x, mean, dispersion)
     }
@@ -81,7 +83,7 @@ pub fn lower(x: f64, mean: f64, dispersion: f64) -> f64 {
 /// million ten times as likely.
 #[derive(Clone, Copy, Debug)]
 pub struct Law {
-    /// `M`, above 0.
+    /// `M`, above 0, and below 1e100.
     pub mean: f64,
     /// `φ`, at least 0.
     pub dispersion: f64,
@@ -108,48 +110,111 @@ impl Law {
         (lower(x, mean, self.dispersion) + cost).max(EVEN)
     }
 
+    /// [`upper`](Law::upper) where it is asked for the high side, else [`lower`](Law::lower), of so many laws at once: the
+    /// same numbers, bit for bit, but two by two, and none waits for the one before.
+    pub(crate) fn all<const N: usize>(asked: &[Asked; N]) -> [f64; N] {
+        let x = asked.map(|a| a.x);
+        let dispersion = asked.map(|a| a.law.dispersion);
+        let given = asked.map(|a| a.law.mean);
+        let wander = asked.map(|a| a.law.wander);
+        // Step by step, each for all of them: what one law waits for in a step, the others fill.
+        let (mut mean, mut cost) = ([0.0; N], [0.0; N]);
+        for i in 0..N {
+            let law = Law {
+                mean: given[i],
+                dispersion: dispersion[i],
+                wander: wander[i],
+            };
+            (mean[i], cost[i]) = law.likeliest_mean(x[i]);
+            mean[i] = mean[i].max(SMALLEST_MEAN);
+        }
+        let (mut deviance, mut correction, mut decades) = ([0.0; N], [0.0; N], [0.0; N]);
+        for i in 0..N {
+            deviance[i] = half_deviance(x[i], mean[i], dispersion[i]);
+        }
+        for i in 0..N {
+            correction[i] = self::correction(x[i], mean[i], dispersion[i], deviance[i]);
+        }
+        for i in 0..N {
+            decades[i] = corrected(deviance[i], correction[i]);
+        }
+        core::array::from_fn(|i| {
+            let Asked { x, high, law } = asked[i];
+            let is_beyond = if high { x > law.mean } else { x < law.mean };
+            if !is_beyond {
+                return EVEN;
+            }
+            let is_even = if high { x <= mean[i] } else { x >= mean[i] };
+            let decades = if is_even {
+                EVEN
+            } else if high && x <= 2.0 {
+                upper(x, mean[i], law.dispersion)
+            } else if !high && x <= 0.0 {
+                lower(x, mean[i], law.dispersion)
+            } else {
+                decades[i]
+            };
+            (decades + cost[i]).max(EVEN)
+        })
+    }
+
     /// The mean `M exp(u)` that explains `x` best, and what it costs in decades: Laplace's
     /// approximation of the integral over the mean, `P(x; M exp u) exp(-u²/2v) / √(1 + v κ)` at the
     /// `u` where `u/v` is the score `(x - λ)/(1 + φ λ)`; `κ` is the information there. One Newton
-    /// step from `u = 0`, never beyond `x` itself.
+    /// step from `u = 0`, which does not lead beyond `x`: `M (1 + u) <= x`, since `1 + φ M <= 1 + φ x` where `M <= x`.
+    #[inline(always)]
     fn likeliest_mean(&self, x: f64) -> (f64, f64) {
         let Law {
             mean,
             dispersion,
             wander,
         } = *self;
-        if wander <= 0.0 {
-            return (mean, 0.0);
-        }
         let scale = 1.0 + dispersion * mean;
-        let score = (x - mean) / scale;
-        let information = mean * (1.0 + dispersion * x) / (scale * scale);
-        let spread = 1.0 + wander * information;
-        let u = wander * score / spread;
-        let (factor, u) = if u > 0.0 && mean * (1.0 + u) > x {
-            let most = (x / mean).ln();
-            if u > most {
-                (x / mean, most)
-            } else {
-                (u.exp(), u)
-            }
+        // `1 + v κ` and `u/v` after the step, with what both are divided by multiplied out.
+        let square = scale * scale;
+        let doubt = wander * mean * (1.0 + dispersion * x);
+        let spread = square + doubt;
+        let pull = (x - mean) * scale / spread;
+        let u = wander * pull;
+        let cost = u * pull + ln_of_ratio(spread, square, doubt);
+        (mean * exp_of_plain(u), 0.5 * LOG10_E * cost)
+    }
+}
+
+/// What a law is asked: its surprise at a count, on one side.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub x: f64,
+    pub high: bool,
+    pub law: Law,
+}
+
+impl Asked {
+    /// Of nobody: what is said is [`EVEN`].
+    pub const NOTHING: Asked = Asked {
+        x: 1.0,
+        high: true,
+        law: Law {
+            mean: 1.0,
+            dispersion: 0.0,
+            wander: 0.0,
+        },
+    };
+
+    /// The answer.
+    pub fn decades(&self) -> f64 {
+        if self.high {
+            self.law.upper(self.x)
         } else {
-            (u.exp(), u)
-        };
-        (
-            mean * factor,
-            (0.5 * u * u / wander + 0.5 * spread.ln()) * LOG10_E,
-        )
+            self.law.lower(self.x)
+        }
     }
 }
 
 /// `-ln P(X = 0) = ln(1 + φ M) / φ`: what one empty bucket weighs, in natural units.
 pub(crate) fn zero_ln(mean: f64, dispersion: f64) -> f64 {
-    if dispersion < POISSON {
-        mean
-    } else {
-        (dispersion * mean).ln_1p() / dispersion
-    }
+    let dispersion = dispersion.max(SMALLEST_DISPERSION);
+    ln_1p(dispersion * mean) / dispersion
 }
 
 fn decades(ln_probability: f64) -> f64 {
@@ -158,7 +223,7 @@ fn decades(ln_probability: f64) -> f64 {
 
 /// `P(X >= 2)`: one less the first two terms, or the sum of the rest where that cancels.
 fn two_or_more(mean: f64, dispersion: f64) -> f64 {
-    let none = (-zero_ln(mean, dispersion)).exp();
+    let none = exp(-zero_ln(mean, dispersion));
     let scale = 1.0 + dispersion * mean;
     let one = none * mean / scale;
     let rest = 1.0 - none - one;
@@ -187,58 +252,71 @@ fn two_or_more(mean: f64, dispersion: f64) -> f64 {
 /// `h` is half the deviance of `x` and `u` the lattice-corrected standardised saddlepoint. Both
 /// tails have the same form. Needs `x > 0`.
 fn saddlepoint(x: f64, mean: f64, dispersion: f64) -> f64 {
-    let away = x - mean;
-    let log_ratio = (x / mean).ln();
-    let tilt = tilt(x, mean, dispersion);
-    let half_deviance = x * log_ratio
-        - if dispersion < POISSON {
-            away
-        } else {
-            x * tilt + tilt / dispersion
-        };
-    let w = (2.0 * half_deviance.max(0.0)).sqrt();
-    if w < 0.15 {
-        return EVEN;
-    }
-    // 1 - exp(-|log_ratio - tilt|), by the ratio of the two odds.
-    let far = if away > 0.0 {
-        x * (1.0 + dispersion * mean)
-    } else {
-        mean * (1.0 + dispersion * x)
-    };
-    let u = away.abs() / far * (x * (1.0 + dispersion * x)).sqrt();
-    let correction = mills_less_reciprocal(w) + 1.0 / u;
-    if correction > 0.0 {
-        ((half_deviance + HALF_LN_TWO_PI - correction.ln()) * LOG10_E).max(EVEN)
-    } else {
-        half_deviance * LOG10_E
-    }
+    let deviance = half_deviance(x, mean, dispersion);
+    corrected(deviance, correction(x, mean, dispersion, deviance))
 }
 
-/// `ln((1 + φ x) / (1 + φ M))`, without cancellation on either side.
-fn tilt(x: f64, mean: f64, dispersion: f64) -> f64 {
-    let scale = 1.0 + dispersion * mean;
-    let away = dispersion * (x - mean) / scale;
-    if away > -0.5 {
-        away.ln_1p()
+/// `h` of the [`saddlepoint`].
+#[inline(always)]
+fn half_deviance(x: f64, mean: f64, dispersion: f64) -> f64 {
+    let away = x - mean;
+    let dispersion = dispersion.max(SMALLEST_DISPERSION);
+    let (scale, scale_of_x) = (1.0 + dispersion * mean, 1.0 + dispersion * x);
+    let log_ratio = ln_of_ratio(x, mean, away);
+    let tilt = ln_of_ratio(scale_of_x, scale, dispersion * away);
+    (x * log_ratio - (x * tilt + tilt / dispersion)).max(0.0)
+}
+
+/// `Mills(w) - 1/w + 1/u` of the [`saddlepoint`].
+#[inline(always)]
+fn correction(x: f64, mean: f64, dispersion: f64, half_deviance: f64) -> f64 {
+    let away = x - mean;
+    let (scale, scale_of_x) = (1.0 + dispersion * mean, 1.0 + dispersion * x);
+    // u is 1 - exp(-|log_ratio - tilt|), which is `|away| / far` by the ratio of the two odds, times a deviation.
+    let far = if away > 0.0 {
+        x * scale
     } else {
-        ((1.0 + dispersion * x) / scale).ln()
+        mean * scale_of_x
+    };
+    let near = away.abs() * (x * scale_of_x).sqrt();
+    mills_less_reciprocal((2.0 * half_deviance).sqrt()) + far / near
+}
+
+/// Decades of the [`saddlepoint`].
+#[inline(always)]
+fn corrected(half_deviance: f64, correction: f64) -> f64 {
+    let correction_ln = if correction > 0.0 {
+        ln_of_ratio(correction, 1.0, correction - 1.0)
+    } else {
+        HALF_LN_TWO_PI
+    };
+    // Where `w` is this small nothing is left of `1/u - 1/w` but what rounding made of it.
+    if half_deviance < 0.5 * 0.15 * 0.15 {
+        EVEN
+    } else {
+        ((half_deviance + (HALF_LN_TWO_PI - correction_ln)) * LOG10_E).max(EVEN)
     }
 }
 
 /// Mills' ratio of the normal law less `1/w`: beyond 8 by the asymptotic series (Abramowitz and Stegun 7.1.23), where
 /// the two parts cancel.
+#[inline(always)]
 fn mills_less_reciprocal(w: f64) -> f64 {
-    if w > 8.0 {
-        let i = 1.0 / (w * w);
-        -i / w * (1.0 - 3.0 * i * (1.0 - 5.0 * i * (1.0 - 7.0 * i)))
+    let (above, below) = mills(w);
+    let square = w * w;
+    let i = 1.0 / square;
+    let series = 1.0 - 3.0 * i * (1.0 - 5.0 * i * (1.0 - 7.0 * i));
+    let (above, below) = if w > 8.0 {
+        (-series, w * square)
     } else {
-        mills(w) - 1.0 / w
-    }
+        (w * above - below, w * below)
+    };
+    above / below
 }
 
-/// Mills' ratio from 0 to 8, even and odd powers apart, so that they can be had at once.
-fn mills(w: f64) -> f64 {
+/// Mills' ratio from 0 to 8 as a fraction, even and odd powers apart, so that they can be had at once.
+#[inline(always)]
+fn mills(w: f64) -> (f64, f64) {
     let square = w * w;
     let [a0, a1, a2, a3, a4, a5, a6, a7] = MILLS;
     let [b0, b1, b2, b3, b4, b5, b6, b7, b8] = MILLS_BELOW;
@@ -246,13 +324,14 @@ fn mills(w: f64) -> f64 {
     let odd = a1 + square * (a3 + square * (a5 + square * a7));
     let even_below = b0 + square * (b2 + square * (b4 + square * (b6 + square * b8)));
     let odd_below = b1 + square * (b3 + square * (b5 + square * b7));
-    (even + w * odd) / (even_below + w * odd_below)
+    (even + w * odd, even_below + w * odd_below)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use core::f64::consts::LN_10;
+    use proptest::prelude::*;
     use statrs::function::gamma::ln_gamma;
 
     /// `ln P(X = k)`, and the law's parameters, for summing tails term by term.
@@ -406,8 +485,31 @@ mod tests {
             (7.0, 0.14010418345305023),
             (8.0, 0.1231319632579323),
         ] {
-            let error = (mills(w) / exact - 1.0_f64).abs();
+            let (above, below) = mills(w);
+            let error = (above / below / exact - 1.0_f64).abs();
             assert!(error <= 2e-15, "{w}: {error:e}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// Laws that are asked together say what each says by itself, to the last bit: bounds and verdicts agree.
+        #[test]
+        fn together_as_alone(
+            laws in prop::array::uniform6((-7.0..35.0, -9.0..2.0, -9.0..1.5, -8.0..40.0, 0..4)),
+        ) {
+            let asked = laws.map(|(mean, dispersion, wander, deviations, kind): (f64, f64, f64, f64, i32)| {
+                let mean = exp(mean);
+                let dispersion = if kind == 0 { 0.0 } else { exp(dispersion) };
+                let wander = if kind == 1 { 0.0 } else { exp(wander) };
+                let x = mean + deviations * (mean + (dispersion + wander) * mean * mean).sqrt();
+                let x = if kind == 2 { (x % 4.0).floor() } else { x.floor() }.max(0.0);
+                let law = super::Law { mean, dispersion, wander };
+                Asked { x, high: x > mean, law }
+            });
+            let together = super::Law::all(&asked);
+            prop_assert_eq!(together.map(f64::to_bits), asked.map(|a| a.decades().to_bits()));
         }
     }
 

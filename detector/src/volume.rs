@@ -220,9 +220,14 @@ impl Others {
         }
     }
 
+    /// Whether what was noted last is still that of a reading of `bucket`.
+    pub fn is_fresh(&self, bucket: i64) -> bool {
+        bucket.saturating_sub(self.bucket) <= FRESH
+    }
+
     /// What the others foretell of sums that end in a reading of `bucket`, given what is usual of them.
     pub fn foretell(&self, bucket: i64, window: usize, usual: f64) -> Foretold {
-        if bucket.saturating_sub(self.bucket) > FRESH {
+        if !self.is_fresh(bucket) {
             return Foretold::NOTHING;
         }
         let (stand, doubt) = (f64::from(self.stand[window]), f64::from(self.doubt[window]));

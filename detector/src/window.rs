@@ -1,10 +1,11 @@
 //! The last 21 readings, and what was foretold when they came.
 //!
-//! Sums are taken from the ring each time they are needed (23 additions, about 10 ns), never
+//! Sums are taken from the ring each time they are needed (19 additions, about 10 ns), never
 //! carried: there is nothing that could drift away from the readings it sums.
 
 use serde::{Deserialize, Serialize};
 
+use crate::elementary::exp;
 use crate::level::STEEPEST;
 
 /// Readings kept: the longest lag is 20.
@@ -17,7 +18,8 @@ const TREND: f64 = STEEPEST / i16::MAX as f64;
 
 /// A trend as it is kept.
 pub(crate) fn kept_trend(trend: f64) -> i16 {
-    (trend / TREND).round() as i16
+    // To the nearest, without the call that `round` is on processors of 2003.
+    (trend / TREND + 0.5_f64.copysign(trend)) as i16
 }
 
 /// What is remembered of one reading.
@@ -65,7 +67,8 @@ impl Windows {
 
     /// Where reading number `n - back` lies. `back` is at most 20.
     fn place(n: u64, back: usize) -> usize {
-        ((n % LENGTH as u64) as usize + LENGTH - back) % LENGTH
+        let i = (n % LENGTH as u64) as usize;
+        (if i < back { i + LENGTH } else { i }) - back
     }
 
     /// The same of fast levels; of one that is kept no more, any.
@@ -86,17 +89,23 @@ impl Windows {
         }
     }
 
-    /// Sums over the `count` (at most 20) readings before reading number `n`, newest first.
-    pub fn sums(&self, n: u64, count: usize) -> Sums {
-        let mut sums = Sums {
+    /// Sums over the readings before reading number `n`, newest first, over so many of them (at most 20) for each of these
+    /// numbers in turn (which rise).
+    pub fn sums<const N: usize>(&self, n: u64, counts: [usize; N]) -> [Sums; N] {
+        let mut sum = Sums {
             readings: 0.0,
             factors: 0.0,
         };
-        let mut i = Self::place(n, 0);
-        for _ in 0..count {
-            i = if i == 0 { LENGTH - 1 } else { i - 1 };
-            sums.readings += f64::from(self.reading[i]);
-            sums.factors += f64::from(self.factor[i]);
+        let mut sums = [sum; N];
+        let (mut i, mut taken) = (Self::place(n, 0), 0);
+        for (sums, count) in sums.iter_mut().zip(counts) {
+            for _ in taken..count {
+                i = if i == 0 { LENGTH - 1 } else { i - 1 };
+                sum.readings += f64::from(self.reading[i]);
+                sum.factors += f64::from(self.factor[i]);
+            }
+            taken = count;
+            *sums = sum;
         }
         sums
     }
@@ -129,7 +138,7 @@ impl Windows {
 
     /// Counts the season's path from its present value on.
     pub fn recentre(&mut self, path: f64) {
-        let scale = (-path).exp() as f32;
+        let scale = exp(-path) as f32;
         self.factor.iter_mut().for_each(|v| *v *= scale);
         self.lift(path, path);
     }

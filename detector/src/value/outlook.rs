@@ -31,21 +31,22 @@ pub(super) struct Outlook<'a> {
 impl Outlook<'_> {
     /// Surprise of the reading itself, decades: both looks speak by their mean. 0 at what is expected.
     pub fn itself(&self, x: f64) -> f64 {
-        if x == self.expected {
-            0.0
-        } else {
-            self.both(x)
-        }
-    }
-
-    fn both(&self, x: f64) -> f64 {
         let [level, hour] = self.channels;
         let of = |channel: &Channel, residual: f64| {
             channel
                 .judge(residual, self.readings, self.apart, self.tuning)
                 .surprise
         };
-        (0.5 * (of(level, x - self.level) + of(hour, x - self.usual)) - self.handicap).max(0.0)
+        self.both(x, of(level, x - self.level), of(hour, x - self.usual))
+    }
+
+    /// The same, given what the two looks say of it.
+    pub fn both(&self, x: f64, level: f64, hour: f64) -> f64 {
+        if x == self.expected {
+            0.0
+        } else {
+            (0.5 * (level + hour) - self.handicap).max(0.0)
+        }
     }
 
     /// The readings around what is expected that are normal, given the side of the incident that is

@@ -434,7 +434,7 @@ impl Values {
             };
         }
         let looks = view.opinions.map(|opinion| opinion.surprise);
-        let itself = outlook.itself(x);
+        let itself = outlook.both(x, looks[Look::Level as usize], looks[Look::Hour as usize]);
         let sustained = sustained(&looks, tuning);
         let drift = if self.drift.is_steady_with(x - expected) {
             (looks[Look::Drift as usize] - tuning.drift).max(0.0)
