@@ -26,7 +26,7 @@ pub(crate) const LONG_EFFECTIVE: f64 = 119.0;
 /// Buckets the long channel is said to cover.
 const LONG_SPAN: u32 = 120;
 /// Decades taken off the long channel.
-const LONG_PENALTY: f64 = 0.7;
+const LONG_PENALTY: f64 = 0.3;
 /// Share of a job by which it may be another size each time.
 const JOB_DOUBT: f64 = 0.1;
 /// Decades by which a reading may be less surprising beside the others than by itself.

@@ -57,7 +57,7 @@ const DOUBT_KEPT: f64 = 0.3;
 /// Largest gain with which a doubted level is found again.
 const FINDING_GAIN: f64 = 0.2;
 /// Variance of the long mean of a season of one day, beside what is left of it later, as a share of that.
-const LONG_YOUTH: f64 = 1.0;
+const LONG_YOUTH: f64 = 2.5;
 /// Path of the season beyond which it is counted anew.
 const PATH: f64 = 2.0;
 /// How far a reading is believed while an incident is open.
