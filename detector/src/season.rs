@@ -85,9 +85,9 @@ impl Profile {
     fn learn(&mut self, half: usize, mean: f64) {
         let (old, days) = self.at(half);
         self.mean[half % HALVES] = followed(old, days, mean);
-        let claim = self.claim_of(half);
-        self.days[half % HALVES] = (self.days_of(half) + 1).min(DAYS);
-        self.set_claim(half, claim);
+        if self.days_of(half) < DAYS {
+            self.days[half % HALVES] += 1;
+        }
     }
 }
 
@@ -166,8 +166,8 @@ pub(crate) struct Season {
     /// Means of all days.
     #[serde(with = "serde_big_array::BigArray")]
     every: [f32; HALVES],
-    weekday: Profile,
-    weekend: Profile,
+    /// Of weekdays, and of weekends.
+    of_kind: [Profile; 2],
     /// Readings of the half hour under way.
     readings: u32,
     /// The half hour under way, and whether it is a weekend's.
@@ -194,8 +194,7 @@ impl Season {
         here: 0.0,
         next: 0.0,
         every: [0.0; HALVES],
-        weekday: Profile::NEW,
-        weekend: Profile::NEW,
+        of_kind: [Profile::NEW; 2],
         readings: 0,
         under_way: NONE,
         under_way_weekend: 0,
@@ -284,7 +283,8 @@ impl Season {
             self.under_way_weekend = u8::from(at.weekend);
         }
         let claim = claim(incident);
-        if claim == 0 || claim == self.profile(at.weekend).claim_of(usize::from(half)) {
+        if claim == 0 || claim == self.of_kind[usize::from(at.weekend)].claim_of(usize::from(half))
+        {
             self.sum += x;
             self.readings = self.readings.saturating_add(1);
         }
@@ -294,14 +294,6 @@ impl Season {
         self.last_minute = at.minute % DAY;
     }
 
-    fn profile(&mut self, weekend: bool) -> &mut Profile {
-        if weekend {
-            &mut self.weekend
-        } else {
-            &mut self.weekday
-        }
-    }
-
     /// Learns the half hour under way, and the others that its bucket covers.
     fn close_half_hour(&mut self, width: f64) {
         if self.under_way == NONE {
@@ -309,9 +301,9 @@ impl Season {
         }
         let covered = (width / HALF).clamp(1.0, HALVES as f64) as usize;
         let first = usize::from(self.under_way);
-        let (weekend, claim) = (self.under_way_weekend != 0, self.claim);
+        let kind = usize::from(self.under_way_weekend);
         for half in first..first + covered {
-            self.profile(weekend).set_claim(half, claim);
+            self.of_kind[kind].set_claim(half, self.claim);
         }
         let enough = (ENOUGH / width).max(1.0);
         if f64::from(self.readings) < enough {
@@ -321,15 +313,15 @@ impl Season {
         for half in first..first + covered {
             let (old, days) = self.of_all(half);
             self.every[half % HALVES] = followed(old, days, mean);
-            self.profile(weekend).learn(half, mean);
+            self.of_kind[kind].learn(half, mean);
         }
     }
 
     /// Days behind a half hour, of any kind.
     fn days_of_all(&self, half: usize) -> u8 {
         let half = half % HALVES;
-        let days = self.weekday.days_of(half) + self.weekend.days_of(half);
-        days.min(DAYS)
+        let [weekday, weekend] = &self.of_kind;
+        (weekday.days_of(half) + weekend.days_of(half)).min(DAYS)
     }
 
     /// The mean of a half hour on all days, and the days behind it.
@@ -381,11 +373,7 @@ impl Season {
     fn half_hour(&self, half: usize, weekend: bool, width: f64) -> Level {
         let half = half % HALVES;
         let slow = self.mean.max(0.003);
-        let kind = if weekend {
-            &self.weekend
-        } else {
-            &self.weekday
-        };
+        let kind = &self.of_kind[usize::from(weekend)];
         if self.days_of_all(half) == 0 {
             return Level {
                 log: ln(slow),
@@ -420,7 +408,7 @@ impl Season {
         [self.log, self.mean, self.sum, self.here, self.next]
             .iter()
             .all(|v| v.is_finite())
-            && [&self.every, &self.weekday.mean, &self.weekend.mean]
+            && [&self.every, &self.of_kind[0].mean, &self.of_kind[1].mean]
                 .iter()
                 .all(|means| means.iter().all(|v| v.is_finite()))
     }

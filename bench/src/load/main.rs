@@ -157,12 +157,10 @@ type Measure = fn(&Bench, &mut Report);
 const MEASURES: [(&str, Measure); 9] = [
     ("durable", |b, report| {
         let cluster = Bench::cluster(b.size, &DURABLE);
-        let pair = [Side::Plain, Side::Ours];
-        let mut sides = pair
-            .map(|side| (side, sides::create(&cluster, side)))
-            .into();
+        let b = Bench { cluster, ..*b };
+        let mut sides = b.sides(&[Side::Plain, Side::Ours]);
         report.set_durable();
-        single::pairs(&cluster, &mut sides, b.size, report);
+        single::pairs(&b.cluster, &mut sides, b.size, report);
     }),
     ("single", |b, report| {
         let mut sides = b.sides(&Side::ALL);
