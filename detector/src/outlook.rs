@@ -31,6 +31,8 @@ const LONG_PENALTY: f64 = 0.3;
 const JOB_DOUBT: f64 = 0.1;
 /// Decades by which a reading may be less surprising beside the others than by itself.
 const LEAVE: f64 = 1.5;
+/// A surprise up to this is left whole whatever the others say, as none is below [`EVEN`](tail::EVEN): they need not be asked.
+const LEFT_WHOLE: f64 = tail::EVEN + LEAVE;
 /// Above this, the long channel is held back while the last 20 readings do not agree with it.
 const LONG_HELD: f64 = 1.0;
 /// Below this every whole number is a double and an i64.
@@ -160,7 +162,7 @@ impl Long {
     fn heard(&self, x: f64, twenty: f64, decades: f64) -> Surprise {
         let sum = self.sum(x);
         let alone = self.held(sum, self.mean, twenty, decades);
-        let beside = if sum > self.mean && self.others.high > self.mean {
+        let beside = if alone > LEAVE && sum > self.mean && self.others.high > self.mean {
             let dispersion = self.dispersion + self.others.doubt;
             let asked = self.asked_of(sum, self.others.high, dispersion);
             let beside = self.held(sum, self.others.high, twenty, asked.decades());
@@ -441,7 +443,7 @@ fn capped(count: impl Fn() -> f64, value: f64, w: &Window, decades: f64) -> Surp
         }
     };
     if value <= w.mean {
-        let beside = if w.others.low < w.mean {
+        let beside = if decades > LEFT_WHOLE && w.others.low < w.mean {
             let below = law(w.others.low, w.dispersion, w.wander).lower(count());
             decades.min(below + LEAVE)
         } else {
@@ -453,7 +455,7 @@ fn capped(count: impl Fn() -> f64, value: f64, w: &Window, decades: f64) -> Surp
         };
     }
     let alone = held(w.mean, decades);
-    let beside = if w.others.high > w.mean {
+    let beside = if alone > LEFT_WHOLE && w.others.high > w.mean {
         let above = law(w.others.high, w.dispersion + w.others.doubt, w.wander).upper(count());
         alone.min(held(w.others.high, above) + LEAVE)
     } else {
