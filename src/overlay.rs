@@ -173,6 +173,8 @@ struct TouchedSeries {
     seen: bool,
     /// Another of the same hash.
     same_hash: Option<u32>,
+    /// The one that was judged after it, when it was last.
+    next: Option<u32>,
 }
 
 struct TouchedMonitor {
@@ -254,6 +256,8 @@ pub struct Overlay {
     /// Series by the hash of monitor and key, once they are more than can be gone through: the latest of those that share
     /// it.
     index: QuickMap<u64, u32>,
+    /// The series judged last.
+    judged: Option<u32>,
     levels: Vec<Level>,
     /// Rows that the statement at hand has judged, not yet recorded: sums and rows.
     pending: QuickMap<(u32, i64), (i64, i32)>,
@@ -324,6 +328,10 @@ impl Overlay {
         if self.series.len() <= GONE_THROUGH {
             return self.series.iter().position(is_it).map(|i| i as u32);
         }
+        // Series often take turns in the same order.
+        if let Some(i) = self.next().filter(|i| is_it(&self.series[*i as usize])) {
+            return Some(i);
+        }
         let mut next = self.index.get(&key::hash(monitor as i32, key)).copied();
         while let Some(i) = next {
             let s = &self.series[i as usize];
@@ -333,6 +341,20 @@ impl Overlay {
             next = s.same_hash;
         }
         None
+    }
+
+    /// The series that was judged after the one judged last, when that was judged before.
+    fn next(&self) -> Option<u32> {
+        self.series[self.judged? as usize].next
+    }
+
+    /// Has the processor fetch the copy of a series, where they are so many that it is likely not to be in its caches.
+    fn fetch(&self, series: u32) {
+        if self.series.len() > GONE_THROUGH {
+            if let Some(p) = &self.series[series as usize].private {
+                fetch(p);
+            }
+        }
     }
 
     fn series(&mut self, monitor: u32, key: &[u8]) -> u32 {
@@ -347,6 +369,7 @@ impl Overlay {
             private: None,
             seen: false,
             same_hash: None,
+            next: None,
         });
         if self.series.len() > GONE_THROUGH {
             let first = if self.index.is_empty() { 0 } else { i };
@@ -401,10 +424,11 @@ impl Overlay {
         };
         let key = segment.counted_as(seat.cell, key);
         let s = self.series(m, key);
-        if self.series.len() > GONE_THROUGH {
-            if let Some(p) = &self.series[s as usize].private {
-                fetch(p);
-            }
+        if self.next() != Some(s) {
+            self.fetch(s);
+        }
+        if let Some(before) = self.judged.replace(s) {
+            self.series[before as usize].next = Some(s);
         }
         let command = unguarded::command();
         if self.pending_command != command {
@@ -476,6 +500,10 @@ impl Overlay {
             (opinion.expected, opinion.score) = (None, None);
         }
         self.series[s as usize].private = Some(p);
+        // It comes while the server inserts this row.
+        if let Some(next) = self.next() {
+            self.fetch(next);
+        }
         opinion
     }
 
@@ -866,6 +894,7 @@ impl Overlay {
         self.pending.clear();
         self.ready.clear();
         self.at_hand = None;
+        self.judged = None;
         (self.pending_command, self.entries, self.xid) = (0, 0, 0);
         self.restores = false;
     }
