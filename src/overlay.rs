@@ -71,6 +71,13 @@ struct AtHand {
     counts: bool,
 }
 
+/// A half of a copy.
+#[derive(Clone, Copy)]
+enum Half {
+    Front,
+    Back,
+}
+
 /// Which of the last buckets a transaction has rows in.
 struct Presence {
     top: i64,
@@ -258,6 +265,8 @@ pub struct Overlay {
     index: QuickMap<u64, u32>,
     /// The series judged last.
     judged: Option<u32>,
+    /// It came after the same one as before.
+    in_turns: bool,
     levels: Vec<Level>,
     /// Rows that the statement at hand has judged, not yet recorded: sums and rows.
     pending: QuickMap<(u32, i64), (i64, i32)>,
@@ -348,11 +357,17 @@ impl Overlay {
         self.series[self.judged? as usize].next
     }
 
-    /// Has the processor fetch the copy of a series, where they are so many that it is likely not to be in its caches.
-    fn fetch(&self, series: u32) {
+    /// The same, as long as they come in turns.
+    fn next_in_turn(&self) -> Option<u32> {
+        self.in_turns.then(|| self.next()).flatten()
+    }
+
+    /// Has the processor fetch a half of a series' copy, where there are so many that it is not in its caches. Of a COPY into
+    /// 10,000 series in turns, that saves half a microsecond a row.
+    fn fetch(&self, series: Option<u32>, half: Half) {
         if self.series.len() > GONE_THROUGH {
-            if let Some(p) = &self.series[series as usize].private {
-                fetch(p);
+            if let Some(p) = series.and_then(|s| self.series[s as usize].private.as_ref()) {
+                fetch(p, half);
             }
         }
     }
@@ -424,8 +439,10 @@ impl Overlay {
         };
         let key = segment.counted_as(seat.cell, key);
         let s = self.series(m, key);
-        if self.next() != Some(s) {
-            self.fetch(s);
+        self.in_turns = self.next() == Some(s);
+        if !self.in_turns {
+            self.fetch(Some(s), Half::Front);
+            self.fetch(Some(s), Half::Back);
         }
         if let Some(before) = self.judged.replace(s) {
             self.series[before as usize].next = Some(s);
@@ -500,10 +517,7 @@ impl Overlay {
             (opinion.expected, opinion.score) = (None, None);
         }
         self.series[s as usize].private = Some(p);
-        // It comes while the server inserts this row.
-        if let Some(next) = self.next() {
-            self.fetch(next);
-        }
+        self.fetch(self.next_in_turn(), Half::Front);
         opinion
     }
 
@@ -756,6 +770,7 @@ impl Overlay {
         match self.at_hand.take() {
             Some(row) if row.command == command => {
                 self.journal(row.monitor, row.series, row.bucket, row.count, 1);
+                self.fetch(self.next_in_turn(), Half::Back);
                 true
             }
             _ => false,
@@ -1091,22 +1106,26 @@ impl Overlay {
     }
 }
 
-/// Has the processor fetch a copy that is likely not to be in its caches: all lines of it at once, where each would be waited
-/// for as it is needed. Of a COPY into 10,000 series that is 0.1 to 0.2 µs a row.
+/// Has the processor fetch a half of a copy. Not all of it at once: it stops when it waits for some twenty lines.
 #[inline]
-fn fetch(p: &Private) {
+fn fetch(p: &Private, half: Half) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
         const LINE: usize = 64;
+        const LINES: usize = size_of::<Private>().div_ceil(LINE);
+        let lines = match half {
+            Half::Front => 0..LINES / 2,
+            Half::Back => LINES / 2..LINES,
+        };
         let start = std::ptr::from_ref(p).cast::<i8>();
-        for at in (0..size_of::<Private>()).step_by(LINE) {
-            // SAFETY: within the copy; a prefetch reads nothing that could be seen.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(at)) };
+        for line in lines {
+            // SAFETY: begins within the copy; a prefetch reads nothing that could be seen.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(line * LINE)) };
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
+    let _ = (p, half);
 }
 
 /// The slot to which a series' rows are added. Until the models are loaded none is taken into use: the load finds which
