@@ -19,33 +19,37 @@ pub struct Pair<'a> {
     pub ours: &'a mut Client,
 }
 
+/// Rounds of two things, in turns: what each took, milliseconds. The second is asked for with `true`.
+fn in_turns(rounds: usize, mut once: impl FnMut(bool) -> f64) -> (Vec<f64>, Vec<f64>) {
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        for turn in 0..2 {
+            let is_second = (round + turn) % 2 == 1;
+            let took = once(is_second);
+            if is_second { &mut second } else { &mut first }.push(took);
+        }
+    }
+    (first, second)
+}
+
 impl Pair<'_> {
-    /// Rounds of both, in turns, each into an empty table; milliseconds. And how long the models took after it.
+    /// Rounds of both, each into an empty table; milliseconds. And how long the models took after it.
     fn copies(&mut self, table: &str, path: &Path, rounds: usize) -> (Vec<f64>, Vec<f64>, f64) {
         let sql = copy(table, path);
-        let (mut plain, mut ours, mut settled) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 0..rounds {
-            for turn in 0..2 {
-                let side = if (round + turn) % 2 == 0 {
-                    Side::Plain
-                } else {
-                    Side::Ours
-                };
-                let client = if side == Side::Plain {
-                    &mut *self.plain
-                } else {
-                    &mut *self.ours
-                };
-                empty(client, side, table);
-                let took = milliseconds(client, &sql);
-                if side == Side::Plain {
-                    plain.push(took);
-                } else {
-                    ours.push(took);
-                    settled.push(settle(client));
-                }
+        let mut settled = Vec::new();
+        let (plain, ours) = in_turns(rounds, |ours| {
+            let (client, side) = if ours {
+                (&mut *self.ours, Side::Ours)
+            } else {
+                (&mut *self.plain, Side::Plain)
+            };
+            empty(client, side, table);
+            let took = milliseconds(client, &sql);
+            if ours {
+                settled.push(settle(client));
             }
-        }
+            took
+        });
         (plain, ours, median(&settled))
     }
 }
@@ -86,6 +90,34 @@ pub fn compare(cluster: &Cluster, pair: &mut Pair, size: &Size, report: &mut Rep
             ),
         );
     }
+    floor(cluster, pair, size, report);
+}
+
+/// What of it is the server's own: with any BEFORE ROW trigger COPY inserts rows one by one, not by the page. The trigger is
+/// disabled, so that nothing is called.
+fn floor(cluster: &Cluster, pair: &mut Pair, size: &Size, report: &mut Report) {
+    let (path, rows) = Rows::of(size.copy_rows, 7).write(cluster, pair.plain, "floor");
+    pair.plain
+        .batch_execute(
+            "CREATE TABLE one_by_one (LIKE transactions INCLUDING ALL);
+             CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER nothing BEFORE INSERT ON one_by_one FOR EACH ROW EXECUTE FUNCTION nothing();
+             ALTER TABLE one_by_one DISABLE TRIGGER nothing;",
+        )
+        .expect("a table with a trigger that is disabled");
+    let (without, with) = in_turns(size.rounds, |with| {
+        let table = if with { "one_by_one" } else { "transactions" };
+        empty(pair.plain, Side::Plain, table);
+        milliseconds(pair.plain, &copy(table, &path))
+    });
+    let each = |ms: &[f64]| rounded(median(ms) * 1e3 / rows as f64);
+    report.figure(
+        "COPY, 7 series, past a BEFORE ROW trigger that is disabled: the server's own part",
+        ratio(&with, &without),
+        "×",
+        Target::None,
+        format!("{} against {} µs a row", each(&with), each(&without)),
+    );
 }
 
 /// Rows: linear. The cost of a row at a tenth of the size, beside that at the whole size.
