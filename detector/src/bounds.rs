@@ -132,9 +132,12 @@ fn estimate(o: &Outlook) -> (f64, f64) {
 /// Whether a count is too low, normal or too high.
 fn side(o: &Outlook, x: f64) -> Ordering {
     let j = o.speak(x);
-    if j.surprise < o.open && !j.is_held_from(o.held_from) {
-        Ordering::Equal
-    } else if j.direction < 0 {
+    let speaks = j.surprise >= o.open;
+    if !speaks && !j.is_held_from(o.held_from) {
+        return Ordering::Equal;
+    }
+    let side = if speaks { j.direction } else { j.held };
+    if side < 0 {
         Ordering::Less
     } else {
         Ordering::Greater

@@ -72,9 +72,11 @@ const RAGGED: f64 = 10.0;
 const RAGGED_DISPERSION: f64 = 0.5;
 /// Times as much of the first two is needed where the readings were declared to be counts, and the third is not asked: a
 /// law that is nearly deaf hears more of them than the family of values does.
-const DECLARED: f64 = 4.0;
-/// Share of each that it must fall below before a series of values is one of counts again.
+const DECLARED: f64 = 6.0;
+/// Share of each that it must fall below before a series of values is one of counts again; and index of dispersion, where
+/// it was declared to be one.
 const AGAIN: f64 = 0.5;
+const TAME: f64 = 2.4;
 
 /// A family of series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -202,8 +204,7 @@ impl Chooser {
     /// a law of its own has said so; to the law of one index, which is all there is to ask now, it may look tame. So its
     /// scatter has to be nearly that of independent events.
     fn stays_strange(&self) -> bool {
-        let is_scattered = self.index() >= 1.0 + AGAIN * DECLARED * (SCATTERED - 1.0);
-        self.is_declared() && is_scattered || self.is_strange(AGAIN)
+        self.is_declared() && self.index() >= TAME || self.is_strange(AGAIN)
     }
 
     /// The typical reading, without its sign.
@@ -315,20 +316,6 @@ impl Model {
         Model {
             chooser,
             state: State::Values(Values::new()),
-        }
-    }
-
-    /// A series of counts that goes on as a model: whether it is one is asked of its next readings.
-    pub(crate) fn of_counts(series: Series) -> Model {
-        let readings = u32::try_from(series.readings()).unwrap_or(u32::MAX);
-        Model {
-            chooser: Chooser {
-                readings,
-                held: 0,
-                typical: ln_1p(series.mean()) as f32,
-                ..Chooser::NEW
-            },
-            state: State::Counts(series),
         }
     }
 

@@ -112,6 +112,9 @@ pub struct Judgement {
     pub learning: bool,
     /// Side of the incident that is open, 0 where none is.
     pub held: i8,
+    /// Surprise of the reading itself on that side, as verdicts go by it, in decades, whatever else speaks louder; 0 where
+    /// it lies on the other.
+    pub carried: f64,
     /// Buckets the speaking channel covers: 1 for the reading itself, 2 where only the reading
     /// together with the one before it is surprising.
     pub span: u32,
@@ -140,6 +143,7 @@ impl Judgement {
             expected,
             learning: true,
             held: 0,
+            carried: 0.0,
             span: 1,
             span_observed: observed,
             span_expected: expected,
@@ -165,10 +169,7 @@ impl Judgement {
     /// Whether the reading itself carries on the incident that is open. (The sums do not count: they still hold what
     /// came before.)
     pub(crate) fn is_held_from(&self, surprise: f64) -> bool {
-        self.held != 0
-            && self.held == self.direction
-            && matches!(self.channel, Channel::Point | Channel::Value)
-            && self.weighed() >= surprise
+        self.held != 0 && self.carried >= surprise
     }
 
     /// The surprise as verdicts go by it, decades.

@@ -35,6 +35,7 @@
 //! | `dispersion`, `level`, `season`, `window` | what a series learns: spread, levels and trend, the day's shape, the last 21 readings |
 //! | `outlook` | what all of that foretells of the next reading, and how a reading is judged by it |
 //! | `hour` | jobs: what a minute of the hour holds beyond the level |
+//! | `witness` | what the other kind of day says, while this one is young |
 //! | `habit` | how often a series surprises: what comes every hour is no surprise |
 //! | [`series`] | the state of a series: advance, judge, learn |
 //! | [`bounds`] | which counts would be normal |
@@ -80,6 +81,7 @@ pub mod tail;
 pub mod value;
 pub mod volume;
 mod window;
+mod witness;
 
 pub use bounds::Bounds;
 pub use family::{Family, Model};

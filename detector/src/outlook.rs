@@ -12,6 +12,7 @@ use crate::incident::{OPEN, QUIET};
 use crate::judgement::{Channel, Judgement};
 use crate::tail::{self, Asked, Law};
 use crate::volume::{Foretold, LENGTHS};
+use crate::witness;
 
 /// Readings before a series gives verdicts.
 pub(crate) const LEARNING: u64 = 30;
@@ -26,14 +27,14 @@ pub(crate) const LONG_EFFECTIVE: f64 = 119.0;
 /// Buckets the long channel is said to cover.
 const LONG_SPAN: u32 = 120;
 /// Decades taken off the long channel.
-const LONG_PENALTY: f64 = 0.3;
+const LONG_PENALTY: f64 = 0.2;
 /// Share of a job by which it may be another size each time.
 const JOB_DOUBT: f64 = 0.1;
 /// Decades by which a reading may be less surprising beside the others than by itself.
 const LEAVE: f64 = 1.5;
 /// A surprise up to this is left whole whatever the others say, as none is below [`EVEN`](tail::EVEN): they need not be asked.
 const LEFT_WHOLE: f64 = tail::EVEN + LEAVE;
-/// Above this, the long channel is held back while the last 20 readings do not agree with it.
+/// Above this, the long channel is held back while the last 20 readings, or a witness, do not agree with it.
 const LONG_HELD: f64 = 1.0;
 /// Below this every whole number is a double and an i64.
 const LARGEST_WHOLE: f64 = 9e15;
@@ -136,6 +137,8 @@ pub(crate) struct Long {
     pub wander: f64,
     /// Level per reading; the last 20 must be 5 % beyond 20 of it.
     pub level: f64,
+    /// What the other kind of day foretells of the sum, where it is asked.
+    pub witness: Option<f64>,
     /// What the rise of the others foretells of the sum.
     pub others: Foretold,
 }
@@ -173,7 +176,7 @@ impl Long {
         Surprise { alone, beside }
     }
 
-    /// Signed surprise of a sum under a law of this mean, as far as the last 20 readings agree.
+    /// Signed surprise of a sum under a law of this mean, as far as the last 20 readings and the other kind of day agree.
     fn held(&self, sum: f64, mean: f64, twenty: f64, decades: f64) -> f64 {
         let high = sum > mean;
         let mut surprise = decades - LONG_PENALTY;
@@ -182,7 +185,8 @@ impl Long {
         } else {
             twenty <= 19.0 * self.level
         };
-        if !agrees {
+        let denied = self.witness.is_some_and(|w| !witness::agrees(sum, w, high));
+        if !agrees || denied {
             surprise = surprise.min(LONG_HELD);
         }
         if high && sum - mean < LEAST_EXCESS {
@@ -236,6 +240,10 @@ pub(crate) struct Outlook {
     pub extra: f64,
     pub slow: f64,
     pub long_level: f64,
+    /// The level that the other kind of day foretells; 0 where it is not asked.
+    pub witness: f64,
+    /// The season's factor: `exp` of its path.
+    pub factor: f64,
     /// Gains of the three.
     pub fast_gain: f64,
     pub slow_gain: f64,
@@ -356,10 +364,12 @@ impl Outlook {
                 j.channel = channel;
             }
         }
-        if self.held != 0 && j.surprise < OPEN {
+        if self.held != 0 {
+            let itself = j.channels[Channel::Point as usize];
+            let towards = self.habit.tempered(Channel::Point, itself) * f64::from(self.held);
+            j.carried = towards.max(0.0);
             // Whether the incident goes on is said before what else is unusual.
-            let towards = j.channels[Channel::Point as usize] * f64::from(self.held);
-            if towards >= QUIET {
+            if j.surprise < OPEN && towards >= QUIET {
                 (j.channel, j.surprise, j.direction) = (Channel::Point, towards, self.held);
             }
         }

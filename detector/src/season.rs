@@ -17,6 +17,10 @@ const HALF: f64 = 30.0;
 const ENOUGH: f64 = 8.0;
 /// Rate from which a half hour follows, after its first days.
 const RATE: f64 = 0.08;
+/// Days of a kind up to which the other kind is a witness; see [`Witness`](crate::witness::Witness).
+const YOUNG: u8 = 2;
+/// Half hours for which it is one after a day of the other kind: its season was read yesterday, this one's a week ago.
+const FRESH: u8 = 24;
 /// Most days counted.
 const DAYS: u8 = 50;
 /// Weight of a neighbouring half hour.
@@ -163,6 +167,8 @@ pub(crate) struct Season {
     /// per half hour and not per reading.
     here: f64,
     next: f64,
+    /// The same of the other kind of day, where that is a witness.
+    other: [f32; 2],
     /// Means of all days.
     #[serde(with = "serde_big_array::BigArray")]
     every: [f32; HALVES],
@@ -183,7 +189,11 @@ pub(crate) struct Season {
     last_minute: u16,
     /// Claim of the incident met in the half hour under way.
     claim: u8,
-    spare: [u8; 3],
+    /// Whether the other kind of day is a witness here.
+    has_other: u8,
+    /// Half hours since the other kind of day.
+    since_other: u8,
+    spare: u8,
 }
 
 impl Season {
@@ -193,6 +203,7 @@ impl Season {
         sum: 0.0,
         here: 0.0,
         next: 0.0,
+        other: [0.0; 2],
         every: [0.0; HALVES],
         of_kind: [Profile::NEW; 2],
         readings: 0,
@@ -204,7 +215,9 @@ impl Season {
         days_of_kind: 0,
         last_minute: 0,
         claim: 0,
-        spare: [0; 3],
+        has_other: 0,
+        since_other: u8::MAX,
+        spare: 0,
     };
 
     /// Whether this time of day was seen on this kind of day.
@@ -235,12 +248,18 @@ impl Season {
         let place = Place::of(minute, width);
         let (half, weekend) = (place.half as u8, u8::from(at.weekend));
         if (self.kept_half, self.kept_weekend) != (half, weekend) || self.days == 0 {
+            self.since_other = match self.kept_half {
+                NONE => u8::MAX,
+                _ if self.kept_weekend != weekend => 0,
+                kept => self.since_other.saturating_add(u8::from(kept != half)),
+            };
             let here = self.half_hour(place.half, at.weekend, width);
             let next = self.half_hour(place.half + 1, at.weekend, width);
             (self.here, self.next) = (here.log, next.log);
             (self.kept_half, self.kept_weekend) = (half, weekend);
             self.days = here.days.min(next.days);
             self.days_of_kind = here.days_of_kind.min(next.days_of_kind);
+            self.call_other_kind(place.half, at.weekend, width);
         }
         self.log = self.here * (1.0 - place.share) + self.next * place.share;
         if self.days == 0 {
@@ -254,6 +273,35 @@ impl Season {
         };
         let steepest = STEEPEST * width.max(1.0);
         rise.clamp(-steepest, steepest)
+    }
+
+    /// Keeps what the other kind of day has around this half hour, where it is a witness and was seen.
+    fn call_other_kind(&mut self, half: usize, weekend: bool, width: f64) {
+        self.has_other = 0;
+        if !self.is_known() || !self.is_young() && self.since_other >= FRESH {
+            return;
+        }
+        let here = self.half_hour(half, !weekend, width);
+        let next = self.half_hour(half + 1, !weekend, width);
+        if here.days_of_kind.min(next.days_of_kind) > 0 {
+            self.other = [here.log as f32, next.log as f32];
+            self.has_other = 1;
+        }
+    }
+
+    /// Whether this kind of day was seen so seldom here that what went wrong on one of them is much of its season.
+    pub fn is_young(&self) -> bool {
+        self.days_of_kind <= YOUNG
+    }
+
+    /// Log of the mean that the other kind of day has at the bucket in hand, which starts at this minute and is so many
+    /// minutes wide (0: no whole number); where it is to be asked.
+    pub fn other_log(&self, minute: u16, width: u8) -> Option<f64> {
+        (self.has_other != 0 && width > 0).then(|| {
+            let share = Place::of(f64::from(minute % DAY), f64::from(width)).share;
+            let [here, next] = self.other.map(f64::from);
+            here * (1.0 - share) + next * share
+        })
     }
 
     /// By how much the log of the season rose since the last reading, over a gap.
@@ -301,7 +349,7 @@ impl Season {
         }
         let covered = (width / HALF).clamp(1.0, HALVES as f64) as usize;
         let first = usize::from(self.under_way);
-        let kind = usize::from(self.under_way_weekend);
+        let kind = usize::from(self.under_way_weekend != 0);
         for half in first..first + covered {
             self.of_kind[kind].set_claim(half, self.claim);
         }
@@ -336,6 +384,23 @@ impl Season {
             .map(|half| self.of_all(half))
             .map(|(mean, days)| mean * days)
             .sum()
+    }
+
+    /// The whole shape becomes so many times as high, for a level that has moved.
+    pub fn scale(&mut self, factor: f64) {
+        let rise = ln(factor);
+        self.log += rise;
+        self.mean *= factor;
+        self.sum *= factor;
+        (self.here, self.next) = (self.here + rise, self.next + rise);
+        self.other = self.other.map(|log| log + rise as f32);
+        let [weekday, weekend] = &mut self.of_kind;
+        for mean in [&mut self.every, &mut weekday.mean, &mut weekend.mean]
+            .into_iter()
+            .flatten()
+        {
+            *mean *= factor as f32;
+        }
     }
 
     /// Forgets the shape; the slow mean begins at a level.
@@ -408,6 +473,7 @@ impl Season {
         [self.log, self.mean, self.sum, self.here, self.next]
             .iter()
             .all(|v| v.is_finite())
+            && self.other.iter().all(|v| v.is_finite())
             && [&self.every, &self.of_kind[0].mean, &self.of_kind[1].mean]
                 .iter()
                 .all(|means| means.iter().all(|v| v.is_finite()))

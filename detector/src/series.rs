@@ -18,6 +18,7 @@ use crate::sensitivity::Sensitivity;
 use crate::tail;
 use crate::volume::{Foretold, Others, Part, Sums, LENGTHS};
 use crate::window::{Slot, Windows};
+use crate::witness::Witness;
 
 /// Larger readings are read as this: above it, neighbouring whole numbers are no longer told apart.
 pub const LARGEST: f64 = 1e15;
@@ -56,8 +57,11 @@ const FORGOTTEN_BUCKETS: i64 = 10_080;
 const DOUBT_KEPT: f64 = 0.3;
 /// Largest gain with which a doubted level is found again.
 const FINDING_GAIN: f64 = 0.2;
-/// Variance of the long mean of a season of one day, beside what is left of it later, as a share of that.
-const LONG_YOUTH: f64 = 2.5;
+/// Variance of the long mean of a season of one day, beside what is left of it later, as a share of that. It falls with
+/// the square of the days: a season of few days was taught by what went wrong on one of them. Beside it what a season
+/// always has, as it follows its days.
+const LONG_YOUTH: f64 = 1.3;
+const LONG_KNOWN: f64 = 1.25;
 /// Path of the season beyond which it is counted anew.
 const PATH: f64 = 2.0;
 /// How far a reading is believed while an incident is open.
@@ -86,18 +90,17 @@ pub struct Series {
     levels: Levels,
     /// Sum of the season's rises: what the levels in `windows` are counted from.
     path: f64,
-    /// `exp(path)`.
-    factor: f64,
     /// Relative variance of the levels after a gap or an incident, until they are found again.
     doubt: f64,
     /// Exponential means of the readings and of what was foretold of them.
     long_observed: f64,
     long_expected: f64,
     /// The run of zeros: sum of `-ln P(0)`, counts expected.
-    run_weight: f64,
-    run_expected: f64,
+    run_weight: f32,
+    run_expected: f32,
     dispersions: Dispersions,
     season: Season,
+    witness: Witness,
     watch: Watch,
     windows: Windows,
     others: Others,
@@ -155,7 +158,6 @@ impl Series {
             last_bucket: i64::MIN,
             levels: Levels::NEW,
             path: 0.0,
-            factor: 1.0,
             doubt: 0.0,
             long_observed: 0.0,
             long_expected: 0.0,
@@ -163,6 +165,7 @@ impl Series {
             run_expected: 0.0,
             dispersions: Dispersions::NEW,
             season: Season::NEW,
+            witness: Witness::NONE,
             watch: Watch::NEW,
             windows: Windows::NEW,
             others: Others::NEW,
@@ -270,12 +273,17 @@ impl Series {
             self.windows.recentre(self.path);
             self.path = 0.0;
         }
-        self.factor = exp(self.path);
         if self.season.is_known() != (self.was_known != 0) {
             self.was_known = u8::from(self.season.is_known());
             self.long_expected = self.long_level();
             self.long_observed = self.long_expected;
         }
+        let log = self.season.other_log(self.minute, self.width);
+        // A young kind of day may be lower or higher as a whole. Of another it is known how far it is, and what has to be
+        // believed is that the level of the day before goes on.
+        let season = log.filter(|_| !self.season.is_young());
+        let level = self.levels.departure + season.unwrap_or(self.season.log);
+        self.witness.advance(log, level, self.long_expected);
     }
 
     /// Takes over the incidents of a series that this one goes on from, none of them open.
@@ -436,22 +444,13 @@ impl Series {
         self.others.note(volume, &own, self.last_bucket);
     }
 
-    /// The level of a reading now.
-    pub(crate) fn mean(&self) -> f64 {
-        if self.readings == 0 {
-            0.0
-        } else {
-            exp(self.levels.fast)
-        }
-    }
-
     /// What is usual of a reading of the bucket last advanced to, however the last minutes were: the season's
     /// level of the last hours, or as long as that is not known, the slow level of 20 readings ago.
     fn usual_now(&self) -> f64 {
         if self.season.is_known() {
             self.long_level()
         } else if self.readings > 40 {
-            exp(self.windows.back(self.readings, 20).slow) * self.factor
+            exp(self.windows.back(self.readings, 20).slow + self.path)
         } else {
             0.0
         }
@@ -490,6 +489,9 @@ impl Series {
         let clipped = clip(o, x) - o.extra;
         self.long_observed += (x - o.extra - self.long_observed) * LONG_RATE;
         self.long_expected += (o.long_level - self.long_expected) * LONG_RATE;
+        if o.witness > 0.0 {
+            self.witness.follow(o.witness, LONG_RATE);
+        }
         self.learn_run(o, x);
         if !in_incident {
             // What the others explain is still more than the spread of this series.
@@ -503,7 +505,7 @@ impl Series {
         // A bucket that is mostly a job's says little of the level.
         let of_level = belief * o.fast / (o.fast + o.extra);
         self.learn_levels(o, clipped, of_level, in_incident, j);
-        if !j.learning && (!in_incident || event == Event::Opens) {
+        if !j.learning {
             self.habit.learn(&j.channels);
         }
         self.season.learn_mean(clipped.max(0.0), self.readings);
@@ -511,7 +513,7 @@ impl Series {
             self.readings,
             Slot {
                 reading: x - o.extra,
-                factor: self.factor,
+                factor: o.factor,
                 fast: self.levels.fast - self.path,
                 slow: self.levels.slow - self.path,
                 trend: self.levels.drift,
@@ -588,8 +590,8 @@ impl Series {
         if x > 0.0 {
             self.forget_run();
         } else {
-            self.run_weight += tail::zero_ln(o.run.level, o.point_bound);
-            self.run_expected += o.run.level;
+            self.run_weight += tail::zero_ln(o.run.level, o.point_bound) as f32;
+            self.run_expected += o.run.level as f32;
             self.run_length = self.run_length.saturating_add(1);
         }
     }
@@ -660,6 +662,9 @@ impl Series {
             let calm = ramp(long, DEPARTURE_CALM, DEPARTURE_ALARMED, 0.1);
             let step = belief.min(calm) * o.departure_gain * (x - o.long_level) / o.long_level;
             self.levels.learn_departure(step, self.season.log);
+            if o.witness > 0.0 {
+                self.witness.learn(x, o.witness, belief * o.departure_gain);
+            }
         }
         if o.readings >= 20 {
             self.levels.learn_trend(deviation, o.fast_gain, belief);
@@ -696,8 +701,14 @@ impl Series {
                 if !is_kept {
                     self.season.start_anew(level);
                 }
+                if o.known && is_kept {
+                    // All hours are to be at the new level, whether they were read since or not: else the shape of the
+                    // day has a step where the level moved, and the same hour of the next days would be told of it.
+                    self.season.scale(level / o.long_level);
+                }
                 let departure = self.levels.fast - self.season.log;
                 self.levels.departure = if o.seen && is_kept { departure } else { 0.0 };
+                self.witness = Witness::NONE;
             }
             Closing::Resolved => {
                 let five = j.channels[Channel::Five as usize] * self.watch.direction();
@@ -713,6 +724,7 @@ impl Series {
         self.forget_windows();
         self.forget_run();
         self.long_observed = self.long_expected;
+        self.witness.begin_anew(self.long_expected);
         self.watch.close();
     }
 
@@ -763,10 +775,11 @@ impl Series {
         let (known, seen) = (self.season.is_known(), self.season.is_seen());
         let base = [2, 5, 10, 20].map(|back| self.windows.back(n, back));
         let [of_pair, of_five, of_ten, of_twenty] = base;
-        let [fast, slow, long_level, by_pair, by_five, by_ten, by_twenty] = exps([
+        let [fast, slow, long_level, factor, by_pair, by_five, by_ten, by_twenty] = exps([
             self.levels.fast,
             self.levels.slow,
             self.levels.departure + self.season.log,
+            self.path,
             of_pair.fast + 1.5 * of_pair.trend,
             of_five.fast + 3.0 * of_five.trend,
             of_ten.slow + 5.5 * of_ten.trend,
@@ -818,7 +831,7 @@ impl Series {
             let slope = square(PAIR_LEVER * self.doubted_trend(of_pair, known));
             Window {
                 before: last.reading,
-                mean: by_pair * (last.factor + self.factor),
+                mean: by_pair * (last.factor + factor),
                 dispersion: capped(PAIR_SHARE * point_bound + fast_variance + slope),
                 wander: of_level,
                 penalty: 0.0,
@@ -832,7 +845,7 @@ impl Series {
             let slope = square(FIVE_LEVER * self.doubted_trend(of_five, known));
             Window {
                 before: four.readings,
-                mean: by_five * (four.factors + self.factor),
+                mean: by_five * (four.factors + factor),
                 dispersion: capped(five_bound + fast_variance + slope),
                 wander: wander(&self.dispersions.five, 5.0),
                 penalty,
@@ -847,7 +860,7 @@ impl Series {
             let bound = twenty_bound + alone / 20.0;
             Window {
                 before: nine.readings,
-                mean: by_ten * (nine.factors + self.factor),
+                mean: by_ten * (nine.factors + factor),
                 dispersion: capped(bound + slow_variance + slope),
                 wander: 0.0,
                 penalty,
@@ -860,7 +873,7 @@ impl Series {
             let slope = square(TWENTY_LEVER * self.doubted_trend(of_twenty, known));
             Window {
                 before: nineteen.readings,
-                mean: by_twenty * (nineteen.factors + self.factor),
+                mean: by_twenty * (nineteen.factors + factor),
                 dispersion: capped(twenty_bound + slow_variance + slope + unseen(&SLOW, slow)),
                 wander: 0.0,
                 penalty,
@@ -869,9 +882,12 @@ impl Series {
             }
             .with_jobs(nineteen_extra, extra)
         });
+        let witness = self
+            .witness
+            .level(self.season.other_log(self.minute, self.width));
         let (mut long, mut long_bound, mut long_inflation) = (None, 0.0, 1.0);
         if n >= 120 && known {
-            long_inflation = 1.0 + LONG_YOUTH / self.season.experience();
+            long_inflation = LONG_KNOWN + LONG_YOUTH / square(self.season.experience());
             let learned = self.dispersions.long.bound(&dispersion::LONG);
             long_bound = (learned * long_inflation).min(dispersion::LARGEST);
             let expected = self.long_expected + (long_level - self.long_expected) * LONG_RATE;
@@ -881,6 +897,8 @@ impl Series {
                 dispersion: capped(long_bound + departure_gain / long_level),
                 wander: (long_bound - alone / outlook::LONG_EFFECTIVE).max(0.0),
                 level: long_level,
+                witness: (witness > 0.0)
+                    .then(|| self.witness.mean(witness, LONG_RATE) * outlook::LONG_EFFECTIVE),
                 others: Foretold::NOTHING,
             });
         }
@@ -895,6 +913,8 @@ impl Series {
             extra,
             slow,
             long_level,
+            witness,
+            factor,
             fast_gain,
             slow_gain,
             departure_gain,
@@ -913,8 +933,8 @@ impl Series {
             long,
             run: Run {
                 length: self.run_length,
-                weight: self.run_weight,
-                expected: self.run_expected,
+                weight: f64::from(self.run_weight),
+                expected: f64::from(self.run_expected),
                 level: fast.min(slow),
                 doubt: slow_variance + doubt + outlook::run_doubt(known, five_bound),
             },
@@ -950,17 +970,17 @@ impl Series {
             && self.levels.is_finite()
             && self.dispersions.is_finite()
             && self.season.is_finite()
+            && self.witness.is_finite()
             && self.windows.is_finite()
             && self.others.is_finite()
             && self.hour.is_sound()
             && [
                 self.path,
-                self.factor,
                 self.doubt,
                 self.long_observed,
                 self.long_expected,
-                self.run_weight,
-                self.run_expected,
+                f64::from(self.run_weight),
+                f64::from(self.run_expected),
             ]
             .iter()
             .all(|v| v.is_finite())

@@ -176,13 +176,13 @@ fn counts_with_a_dispersion_and_a_day_stay_counts() {
 }
 
 /// Whole numbers that are added up, as amounts in cents, scatter by day as they do at night, beside their mean: no
-/// dispersion describes that.
+/// dispersion describes that. Within a week that is plain.
 #[test]
 fn whole_amounts_become_values() {
     for (seed, sales) in [(31, 2.0), (32, 10.0)] {
         let mut random = Random::new(seed);
         let mut model = Model::new();
-        for bucket in 0..5 * DAY {
+        for bucket in 0..7 * DAY {
             let count = random.poisson(daily(sales, bucket)) as u32;
             let amounts = (0..count).map(|_| (36.0 * log_normal(&mut random, 0.8)).round());
             let x = amounts.sum();
@@ -293,7 +293,8 @@ impl HandOver {
             mean(&self.after, |a| a.surprise),
             mean(&self.settled, |a| a.surprise),
         );
-        assert!((after - settled).abs() < 0.5, "{after} {settled}");
+        // (Of sixty readings, whose sums go together, such a mean is off by a quarter.)
+        assert!((after - settled).abs() < 0.6, "{after} {settled}");
         assert!(
             self.alerts_after <= self.alerts_before + 1,
             "{} {}",

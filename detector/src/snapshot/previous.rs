@@ -1,11 +1,8 @@
 //! What the version before stored otherwise, and what becomes of it. Types that are not named here are laid out as they
 //! were. With each new version this file is written anew, and `tests/states/` shows what it has to read.
 //!
-//! Version 3 knew counts only: in place of each [`Model`] stood the [`Series`] that it is made of now.
-//!
-//! A series of version 3 had no habits and no jobs, kept more fast levels than anybody looked at and the trends as
-//! floats, and the days behind every half hour beside those of each kind of day. Of the others of its monitor it knew the
-//! rise over five windows: that is noted anew with each bucket.
+//! A series of version 4 kept the factor of its season and the run of zeros as doubles; it had no witness, which is called
+//! when it is needed; and its habits did not know how much they had read.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,56 +10,45 @@ use super::{read, State, StateError};
 use crate::dispersion::Dispersions;
 use crate::family::Model;
 use crate::ground::Ground;
-use crate::habit::Habit;
 use crate::hour::Hour;
 use crate::incident::{Incident, Watch, REMEMBERED};
 use crate::level::Levels;
 use crate::series::Series;
+use crate::value::Values;
 use crate::volume::{Others, Volume};
-use crate::window::{kept_trend, FAST_LENGTH, LENGTH};
-
-/// Windows of the volume.
-const WINDOWS: usize = 5;
+use crate::window::Windows;
+use crate::witness::Witness;
 
 #[derive(Serialize, Deserialize)]
 struct Means(#[serde(with = "serde_big_array::BigArray")] [f32; 48]);
 
 #[derive(Serialize, Deserialize)]
-struct Days(#[serde(with = "serde_big_array::BigArray")] [u8; 48]);
-
-#[derive(Serialize, Deserialize)]
 struct Profile {
     mean: Means,
-    days: Days,
+    #[serde(with = "serde_big_array::BigArray")]
+    days: [u8; 48],
 }
 
 #[derive(Deserialize)]
 struct OldSeason {
     logs: [f64; 5],
-    every: Profile,
-    weekday: Profile,
-    weekend: Profile,
+    every: Means,
+    of_kind: [Profile; 2],
     readings: u32,
     kept: [u8; 6],
     last_minute: u16,
-    spare: [u8; 4],
+    claim: u8,
+    #[allow(dead_code)]
+    spare: [u8; 3],
 }
 
 #[derive(Deserialize)]
-struct OldWindows {
-    reading: [f32; LENGTH],
-    factor: [f32; LENGTH],
-    fast: [f32; LENGTH],
-    slow: [f32; LENGTH],
-    trend: [f32; LENGTH],
-}
-
-#[allow(dead_code)]
-#[derive(Deserialize)]
-struct OldOthers {
-    stand: [f32; WINDOWS],
-    doubt: [f32; WINDOWS],
-    bucket: i64,
+struct OldHabit {
+    sides: [[([u8; 7], u8); 2]; 2],
+    since: [[u16; 2]; 2],
+    age: u16,
+    #[allow(dead_code)]
+    spare: [u8; 6],
 }
 
 #[derive(Deserialize)]
@@ -71,57 +57,95 @@ struct OldSeries {
     readings: u64,
     last_bucket: i64,
     levels: Levels,
-    /// `path`, `factor`, `doubt`, the long means, the run of zeros.
-    numbers: [f64; 7],
+    path: f64,
+    #[allow(dead_code)]
+    factor: f64,
+    /// The doubt and the long means.
+    numbers: [f64; 3],
+    run: [f64; 2],
     dispersions: Dispersions,
     season: OldSeason,
     watch: Watch,
-    windows: OldWindows,
-    #[allow(dead_code)]
-    others: OldOthers,
+    windows: Windows,
+    others: Others,
+    habit: OldHabit,
+    hour: Hour,
     now: i64,
     run_length: u32,
     incidents: u32,
     was_known: u8,
-    #[allow(dead_code)]
-    spare: [u8; 3],
+    width: u8,
+    minute: u16,
+}
+
+/// Fields of today in their order, as far as they are laid out otherwise: the types are private to where they belong, so
+/// a state is made of its bytes.
+type Season<'a> = (
+    ([f64; 5], [f32; 2], &'a Means, &'a [Profile; 2]),
+    (u32, [u8; 6], u16, u8),
+    [u8; 3],
+);
+
+impl OldSeason {
+    fn renewed(&self) -> Season<'_> {
+        (
+            (self.logs, [0.0; 2], &self.every, &self.of_kind),
+            (self.readings, self.kept, self.last_minute, self.claim),
+            // No witness, and a kind of day that has long begun.
+            [0, u8::MAX, 0],
+        )
+    }
 }
 
 impl OldSeries {
-    /// The series of today: its fields are private to where they belong, so it is made of its bytes.
-    fn renewed(self) -> Result<Series, StateError> {
-        let (s, w) = (&self.season, &self.windows);
-        let season = (
-            s.logs,
-            &s.every.mean,
-            &s.weekday,
-            &s.weekend,
-            s.readings,
-            s.kept,
-            s.last_minute,
-            s.spare,
-        );
-        let mut fast = [0.0_f32; FAST_LENGTH];
-        for back in 1..=FAST_LENGTH as u64 {
-            let number = self.readings.wrapping_sub(back);
-            if back <= self.readings {
-                fast[(number % FAST_LENGTH as u64) as usize] =
-                    w.fast[(number % LENGTH as u64) as usize];
-            }
-        }
-        let trend = w.trend.map(|t| kept_trend(f64::from(t)));
-        let windows = (w.reading, w.factor, fast, w.slow, trend);
+    /// The bytes of the series of today.
+    fn renewed(&self) -> Result<Vec<u8>, StateError> {
+        let habit = &self.habit;
+        // Whatever it had read, it is no more than what the series has.
+        let read = u16::try_from(self.readings).unwrap_or(u16::MAX);
         let fields = (
             (&self.recent, self.readings, self.last_bucket),
-            (&self.levels, self.numbers, &self.dispersions),
-            (season, &self.watch, windows),
-            (Others::NEW, Habit::NEW, Hour::NEW),
-            (self.now, self.run_length, self.incidents),
-            // No width and no minute until the next bucket.
-            (self.was_known, 0_u8, 0_u16),
+            (&self.levels, self.path, self.numbers),
+            self.run.map(|of_run| of_run as f32),
+            (&self.dispersions, self.season.renewed(), Witness::NONE),
+            (&self.watch, &self.windows, &self.others),
+            (habit.sides, habit.since, habit.age, read, [0_u8; 4]),
+            (&self.hour, self.now, self.run_length, self.incidents),
+            (self.was_known, self.width, self.minute),
         );
-        let bytes = postcard::to_extend(&fields, Vec::new());
-        read(&bytes.map_err(|_| StateError::Malformed)?)
+        bytes_of(&fields)
+    }
+}
+
+fn bytes_of(fields: &impl Serialize) -> Result<Vec<u8>, StateError> {
+    postcard::to_extend(fields, Vec::new()).map_err(|_| StateError::Malformed)
+}
+
+/// What a series knows of its kind of numbers, as it was and is.
+type Chooser = (u32, u16, [f32; 5], u16, u8, u8);
+
+#[derive(Deserialize)]
+#[allow(clippy::large_enum_variant)]
+enum OldState {
+    Counts(OldSeries),
+    Values(Values),
+}
+
+#[derive(Deserialize)]
+struct OldModel {
+    chooser: Chooser,
+    state: OldState,
+}
+
+impl OldModel {
+    fn renewed(&self) -> Result<Model, StateError> {
+        let (variant, state) = match &self.state {
+            OldState::Counts(series) => (0_u32, series.renewed()?),
+            OldState::Values(values) => (1, bytes_of(values)?),
+        };
+        let mut bytes = bytes_of(&(self.chooser, variant))?;
+        bytes.extend(state);
+        read(&bytes)
     }
 }
 
@@ -131,14 +155,14 @@ impl State for Series {
     }
 
     fn from_previous(fields: &[u8]) -> Result<Series, StateError> {
-        read::<OldSeries>(fields)?.renewed()
+        read(&read::<OldSeries>(fields)?.renewed()?)
     }
 }
 
 #[derive(Deserialize)]
 struct OldGround {
-    total: OldSeries,
-    blank: OldSeries,
+    total: OldModel,
+    blank: OldModel,
     sealed: i64,
     absent: u32,
     spare: u32,
@@ -153,8 +177,8 @@ impl State for Ground {
     fn from_previous(fields: &[u8]) -> Result<Ground, StateError> {
         let old: OldGround = read(fields)?;
         Ok(Ground {
-            total: Model::of_counts(old.total.renewed()?),
-            blank: Model::of_counts(old.blank.renewed()?),
+            total: old.total.renewed()?,
+            blank: old.blank.renewed()?,
             sealed: old.sealed,
             absent: old.absent,
             spare: old.spare,
@@ -169,6 +193,6 @@ impl State for Model {
     }
 
     fn from_previous(fields: &[u8]) -> Result<Model, StateError> {
-        Ok(Model::of_counts(read::<OldSeries>(fields)?.renewed()?))
+        read::<OldModel>(fields)?.renewed()
     }
 }

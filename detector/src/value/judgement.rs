@@ -138,6 +138,9 @@ impl ValueJudgement {
             (j.surprise, j.allowance) = to_decades(self.itself, self.open);
             j.calmed = j.calmed.min(j.weighed());
         }
+        if j.channel == Channel::Value && j.direction == j.held {
+            j.carried = j.weighed();
+        }
         j
     }
 
