@@ -113,11 +113,16 @@ pub enum Boundary {
 #[inline]
 pub fn at(boundary: Boundary) {
     if crate::settings::faults_are_injected() {
-        assert!(
-            crate::settings::fault_at() != Some(format!("{boundary:?}").to_lowercase()),
-            "a fault was injected: {boundary:?}"
-        );
+        inject(boundary);
     }
+}
+
+#[cold]
+fn inject(boundary: Boundary) {
+    assert!(
+        crate::settings::fault_at() != Some(format!("{boundary:?}").to_lowercase()),
+        "a fault was injected: {boundary:?}"
+    );
 }
 
 /// What was caught, and its detail.

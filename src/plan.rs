@@ -93,8 +93,8 @@ pub struct Plan {
     value: Option<Column>,
     keys: Vec<KeyColumn>,
     pub verdict: Option<VerdictColumns>,
-    /// A column it reads is computed after the BEFORE triggers.
-    generated: bool,
+    /// Nothing changes a row after its BEFORE ROW INSERT trigger has read it, before it is inserted.
+    pub decides_last: bool,
 }
 
 /// What a row says.
@@ -199,7 +199,7 @@ impl Plan {
             value: None,
             keys: Vec::new(),
             verdict: None,
-            generated: false,
+            decides_last: false,
         }
     }
 }
@@ -228,7 +228,7 @@ pub unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<Plan>, String>
     let plan = match PLANS.with_borrow(|p| p.get(&id).cloned()) {
         Some(plan) => plan,
         None => {
-            let plan = Rc::new(resolve(trigger, relation.rd_att)?);
+            let plan = Rc::new(resolve(trigger, relation)?);
             PLANS.with_borrow_mut(|p| {
                 if p.len() > 512 {
                     p.clear();
@@ -242,7 +242,11 @@ pub unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<Plan>, String>
     Ok(plan)
 }
 
-unsafe fn resolve(trigger: &pg_sys::Trigger, columns: pg_sys::TupleDesc) -> Result<Plan, String> {
+unsafe fn resolve(
+    trigger: &pg_sys::Trigger,
+    relation: &pg_sys::RelationData,
+) -> Result<Plan, String> {
+    let columns = relation.rd_att;
     if trigger.tgnargs != 1 {
         return Err("the trigger has not one argument".into());
     }
@@ -282,7 +286,7 @@ unsafe fn resolve(trigger: &pg_sys::Trigger, columns: pg_sys::TupleDesc) -> Resu
         .chain(value)
         .any(|c| is_generated(columns, c.number));
     Ok(Plan {
-        generated,
+        decides_last: !generated && is_last_before_insert(trigger, relation),
         monitor: number(monitor)? as i32,
         calendar: Calendar::new(number(width)?, zone, measure),
         time,
@@ -309,6 +313,24 @@ pub unsafe fn column(columns: pg_sys::TupleDesc, name: &str) -> Option<Column> {
 
 unsafe fn is_generated(columns: pg_sys::TupleDesc, number: i32) -> bool {
     (*attribute_of(columns, number - 1)).attgenerated != 0
+}
+
+/// Whether a trigger is the last BEFORE ROW INSERT trigger of its relation.
+unsafe fn is_last_before_insert(
+    trigger: &pg_sys::Trigger,
+    relation: &pg_sys::RelationData,
+) -> bool {
+    const BEFORE_INSERT: u32 =
+        pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
+    let Some(all) = relation.trigdesc.as_ref() else {
+        return false;
+    };
+    // They fire in this order.
+    let triggers = std::slice::from_raw_parts(all.triggers, all.numtriggers as usize);
+    let last = triggers
+        .iter()
+        .rfind(|t| t.tgtype as u16 as u32 & BEFORE_INSERT == BEFORE_INSERT);
+    last.is_some_and(|t| t.tgoid == trigger.tgoid)
 }
 
 /// The server's TupleDescAttr, an inline function that is not bound.
@@ -393,25 +415,6 @@ impl Plan {
         let time = row.get(self.time.number).map(|d| d.value() as i64);
         let count = self.value.map_or(Some(1), |c| c.count(row));
         Row { time, count }
-    }
-
-    /// Whether nothing changes a row after the BEFORE trigger at hand has read it, before it is inserted.
-    ///
-    /// # Safety
-    /// `data` must be the trigger data of a BEFORE ROW INSERT trigger on a live relation.
-    pub unsafe fn decides_last(&self, data: &pg_sys::TriggerData) -> bool {
-        const BEFORE_INSERT: u32 =
-            pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
-        let all = (*data.tg_relation).trigdesc;
-        if self.generated || all.is_null() {
-            return false;
-        }
-        // They fire in this order.
-        let triggers = std::slice::from_raw_parts((*all).triggers, (*all).numtriggers as usize);
-        let last = triggers
-            .iter()
-            .rfind(|t| t.tgtype as u16 as u32 & BEFORE_INSERT == BEFORE_INSERT);
-        last.is_some_and(|t| t.tgoid == (*data.tg_trigger).tgoid)
     }
 
     /// Whether the row brings a verdict along, as a restored one does.

@@ -1,7 +1,7 @@
 //! The row triggers. They read no table and write none, but for a change behind all stored
 //! states (`unfolded`).
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -15,16 +15,22 @@ use crate::overlay::{self, Opinion, Overlay, Reading};
 use crate::plan::{self, Plan};
 use crate::quiet;
 use crate::settings;
-use crate::shared::{self, Segment, LIVE};
+use crate::shared::{self, Seat, Segment, LIVE};
 use crate::unfolded;
 use crate::unguarded;
 use crate::worker;
 
+/// A row taken apart and the key of its series, kept from row to row for their room.
+#[derive(Default)]
+struct Room {
+    fields: plan::Fields,
+    key: Vec<u8>,
+}
+
 thread_local! {
-    static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    static FIELDS: RefCell<plan::Fields> = RefCell::default();
+    static ROOM: Cell<Room> = Cell::default();
     /// Trigger function and extension it belongs to.
-    static EXTENSION: RefCell<Option<(pg_sys::Oid, pg_sys::Oid)>> = const { RefCell::new(None) };
+    static EXTENSION: Cell<Option<(pg_sys::Oid, pg_sys::Oid)>> = const { Cell::new(None) };
 }
 
 finfo!(pg_finfo_judge_row_wrapper);
@@ -50,10 +56,9 @@ unsafe fn trigger_data<'a>(fcinfo: pg_sys::FunctionCallInfo) -> &'a pg_sys::Trig
 /// The extension's segment, found through the trigger function's OID: a re-created extension has others.
 unsafe fn segment(fcinfo: pg_sys::FunctionCallInfo) -> Option<Segment> {
     let function = (*(*fcinfo).flinfo).fn_oid;
-    let known = EXTENSION.with_borrow(|e| e.filter(|(f, _)| *f == function).map(|(_, x)| x));
-    let extension = match known {
-        Some(x) => x,
-        None => {
+    let extension = match EXTENSION.get() {
+        Some((known, x)) if known == function => x,
+        _ => {
             let x = pg_sys::get_extension_oid(c"cloudwalk_monitor".as_ptr(), true);
             EXTENSION.set(Some((function, x)));
             x
@@ -112,35 +117,27 @@ pub unsafe extern "C-unwind" fn judge_row_wrapper(
     if plan.verdict.is_none() {
         return pg_sys::Datum::from(tuple);
     }
-    let mut fields = FIELDS.take();
-    fields.take(tuple, columns);
-    if plan.has_verdict(&fields) {
-        FIELDS.set(fields);
+    let mut room = ROOM.take();
+    room.fields.take(tuple, columns);
+    if plan.has_verdict(&room.fields) {
+        ROOM.set(room);
         if quiet::session_restores() {
             overlay::with(Overlay::restores);
         }
         return pg_sys::Datum::from(tuple);
     }
     let segment = segment(fcinfo);
-    let mut key = KEY.take();
-    let row = plan.read(&fields, &mut key);
+    let row = plan.read(&room.fields, &mut room.key);
     let opinion = match segment {
         None => Opinion::LEARNING,
-        Some(s) => judge(s, &plan, &key, row, plan.decides_last(data)),
+        Some(s) => judge(s, &plan, &room.key, row),
     };
-    KEY.set(key);
-    let filled = fill(&plan, tuple, columns, &mut fields, opinion);
-    FIELDS.set(fields);
+    let filled = fill(&plan, tuple, columns, &mut room.fields, opinion);
+    ROOM.set(room);
     filled.into()
 }
 
-fn judge(
-    segment: Segment,
-    plan: &Rc<Plan>,
-    key: &[u8],
-    row: plan::Row,
-    decides_last: bool,
-) -> Opinion {
+fn judge(segment: Segment, plan: &Rc<Plan>, key: &[u8], row: plan::Row) -> Opinion {
     let Some(bucket) = judged_bucket(Some(segment), plan, row.time) else {
         return Opinion::LEARNING;
     };
@@ -152,9 +149,13 @@ fn judge(
     };
     let judged = fault::pure(|| {
         fault::at(Boundary::Judge);
-        worker::help_sealing(segment, plan, bucket);
+        let seat = segment.seat(plan.monitor);
+        if let Some(seat) = seat {
+            worker::help_sealing(segment, seat, plan, bucket);
+        }
         // Others need more than to be added: that is the AFTER trigger's to do.
-        let simple = decides_last && matches!(Age::of(segment, plan, bucket), Age::Recent);
+        let simple =
+            plan.decides_last && matches!(Age::of(segment, seat, plan, bucket), Age::Recent);
         overlay::with(|o| o.judge(segment, plan, key, reading, simple))
     });
     match judged {
@@ -260,8 +261,10 @@ pub unsafe extern "C-unwind" fn record_row_wrapper(
     let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
     let inserted = event == pg_sys::TRIGGER_EVENT_INSERT;
     let updated = event == pg_sys::TRIGGER_EVENT_UPDATE;
-    let mut key = KEY.take();
-    let mut fields = FIELDS.take();
+    let Room {
+        mut fields,
+        mut key,
+    } = ROOM.take();
     let mut note = |tuple: pg_sys::HeapTuple, sign: i64| {
         fields.take(tuple, columns);
         let row = plan.read(&fields, &mut key);
@@ -286,8 +289,7 @@ pub unsafe extern "C-unwind" fn record_row_wrapper(
             note(data.tg_newtuple, 1);
         }
     }
-    KEY.set(key);
-    FIELDS.set(fields);
+    ROOM.set(Room { fields, key });
     pg_sys::Datum::from(0usize)
 }
 
@@ -319,7 +321,9 @@ fn record(
         }
         return None;
     };
-    let age = segment.map_or(Age::Unknown, |s| Age::of(s, plan, bucket));
+    let age = segment.map_or(Age::Unknown, |s| {
+        Age::of(s, s.seat(plan.monitor), plan, bucket)
+    });
     if correction && matches!(age, Age::Old) {
         // Retention, not correction.
         return None;
@@ -356,10 +360,11 @@ enum Age {
 }
 
 impl Age {
-    fn of(segment: Segment, plan: &Plan, bucket: i64) -> Age {
-        let Some((_, cell)) = segment.cell(plan.monitor) else {
+    fn of(segment: Segment, seat: Option<Seat>, plan: &Plan, bucket: i64) -> Age {
+        let Some(seat) = seat else {
             return Age::Unknown;
         };
+        let cell = &segment.header().cells[seat.cell as usize];
         let horizon = segment.header().sealed_horizon.load(Ordering::Relaxed);
         let newest = cell.newest.load(Ordering::Acquire);
         if newest != i64::MIN && bucket < newest.saturating_sub(plan.calendar.buckets_in(horizon)) {

@@ -18,7 +18,7 @@ use crate::monitor::{Frontier, Monitor, Rule};
 use crate::partitions;
 use crate::plan::Plan;
 use crate::round::{self, Place};
-use crate::shared::{self, Segment, LIVE, NEVER, RING};
+use crate::shared::{self, Seat, Segment, LIVE, NEVER, RING};
 use crate::{delivery, notices, settings, statement, store};
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -793,10 +793,7 @@ fn store_states(place: &Place, stored_hour: &mut HashMap<i32, i64>) {
 
 /// Seals on behalf of a worker that lags, so that verdicts stay exact: only for small monitors, and only as
 /// much as fits into the time of an insert.
-pub fn help_sealing(segment: Segment, plan: &Plan, bucket: i64) {
-    let Some(seat) = segment.seat(plan.monitor) else {
-        return;
-    };
+pub fn help_sealing(segment: Segment, seat: Seat, plan: &Plan, bucket: i64) {
     let cell = &segment.header().cells[seat.cell as usize];
     let sealed = cell.sealed_hint.load(Ordering::Acquire);
     let newest = cell.newest.load(Ordering::Acquire);
