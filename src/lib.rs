@@ -33,6 +33,7 @@ mod shared;
 mod statement;
 mod store;
 mod trigger;
+mod tuple;
 mod unfolded;
 mod unguarded;
 mod upkeep;

@@ -83,6 +83,8 @@ pub struct VerdictColumns {
     pub score: i32,
     pub verdict: i32,
     pub labels: [pg_sys::Oid; 4],
+    /// They are the last columns, in this order.
+    pub are_last: bool,
 }
 
 /// How to read the rows of one table for its monitor.
@@ -358,7 +360,10 @@ unsafe fn verdict_columns(columns: pg_sys::TupleDesc) -> Option<VerdictColumns> 
     if expected.type_id != pg_sys::FLOAT4OID || score.type_id != pg_sys::FLOAT4OID {
         return None;
     }
+    let numbers = [expected, score, verdict].map(|c| c.number);
+    let last = (*columns).natts;
     Some(VerdictColumns {
+        are_last: numbers == [last - 2, last - 1, last],
         expected: expected.number,
         score: score.number,
         verdict: verdict.number,

@@ -16,6 +16,7 @@ use crate::plan::{self, Plan};
 use crate::quiet;
 use crate::settings;
 use crate::shared::{self, Seat, Segment, LIVE};
+use crate::tuple;
 use crate::unfolded;
 use crate::unguarded;
 use crate::worker;
@@ -185,29 +186,29 @@ unsafe fn fill(
     let Some(v) = &plan.verdict else {
         return tuple;
     };
-    let float = |x: Option<f64>| {
-        (
-            // A float4 is passed by value, as its bits.
-            pg_sys::Datum::from((x.unwrap_or(0.0).clamp(-3e38, 3e38) as f32).to_bits()),
-            x.is_none(),
-        )
-    };
-    let (expected, no_expected) = float(opinion.expected);
-    let (score, no_score) = float(opinion.score);
+    // A float4 is passed by value, as its bits.
+    let float = |x: f64| (x.clamp(-3e38, 3e38) as f32).to_bits();
+    let (expected, score) = (opinion.expected.map(float), opinion.score.map(float));
     let label = v.labels[match opinion.verdict {
         Verdict::Learning => 0,
         Verdict::Normal => 1,
         Verdict::Warning => 2,
         Verdict::Critical => 3,
     }];
+    if let (true, Some(expected), Some(score)) = (v.are_last, expected, score) {
+        if let Some(new) = tuple::with_last(tuple, columns, [expected, score, label.to_u32()]) {
+            return new;
+        }
+    }
     let filled = [
-        (v.expected, expected, no_expected),
-        (v.score, score, no_score),
-        (v.verdict, pg_sys::Datum::from(label), false),
+        (v.expected, expected),
+        (v.score, score),
+        (v.verdict, Some(label.to_u32())),
     ];
-    for (number, value, null) in filled {
+    for (number, value) in filled {
         let i = number as usize - 1;
-        (fields.values[i], fields.nulls[i]) = (value, null);
+        fields.values[i] = pg_sys::Datum::from(value.unwrap_or(0));
+        fields.nulls[i] = value.is_none();
     }
     let new = pg_sys::heap_form_tuple(
         columns,

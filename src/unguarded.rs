@@ -16,6 +16,7 @@ mod server {
         pub fn LWLockAcquire(lock: *mut pg_sys::LWLock, mode: u32) -> bool;
         pub fn LWLockHeldByMe(lock: *mut pg_sys::LWLock) -> bool;
         pub fn LWLockRelease(lock: *mut pg_sys::LWLock);
+        pub fn palloc0(size: usize) -> *mut std::ffi::c_void;
         pub fn heap_deform_tuple(
             tuple: pg_sys::HeapTuple,
             columns: pg_sys::TupleDesc,
@@ -78,6 +79,13 @@ pub unsafe fn unlock(lock: *mut pg_sys::LWLock) {
     if server::LWLockHeldByMe(lock) {
         server::LWLockRelease(lock);
     }
+}
+
+/// Memory of the context at hand, zeroed, aligned for whatever a row may hold.
+#[inline]
+pub fn room(size: usize) -> *mut u8 {
+    // SAFETY: allocates.
+    unsafe { server::palloc0(size).cast() }
 }
 
 /// Takes a row apart. Columns added after it was stored have their default.

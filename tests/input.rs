@@ -98,6 +98,51 @@ fn what_the_table_takes() {
     m.assert_models();
 }
 
+/// A judged row is stored as the server forms it by itself: the same values, of the same length, whatever columns there are
+/// beside those of the verdict.
+#[test]
+fn a_judged_row_is_like_others() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "stored");
+    m.run(&calm_sql(EPOCH, 0, 240));
+    m.run("CREATE TABLE by_itself (LIKE transactions)");
+    m.quiesce();
+    let changes = [
+        "ALTER id SET NOT NULL",
+        "ALTER count DROP NOT NULL",
+        "ADD COLUMN note text",
+        "ADD COLUMN kind text NOT NULL DEFAULT 'card'",
+        "DROP COLUMN note, DROP COLUMN kind",
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        for table in ["transactions", "by_itself"] {
+            m.run(&format!("ALTER TABLE {table} {change}"));
+        }
+        let last = m.number("SELECT max(id) FROM transactions");
+        let count = if n == 0 { "1" } else { "nullif(n % 3, 0)" };
+        m.run(&format!(
+            "INSERT INTO transactions (time, status, count) SELECT {}, repeat('x', n), {count} FROM generate_series(1, 200) n",
+            minute(240)
+        ));
+        m.run(&format!(
+            "INSERT INTO by_itself SELECT * FROM transactions WHERE id > {last}"
+        ));
+        // A row is measured where it is scanned: a join may pack it.
+        let size = |table: &str| {
+            format!("(SELECT sum(pg_column_size(t)) FROM {table} t WHERE id > {last})")
+        };
+        let compared = m.rows(&format!(
+            "SELECT count(*), bool_and(t *= b), {} = {}, \
+                    bool_and(t.verdict > 'learning' AND t.expected >= 0 AND t.score >= 0) \
+               FROM transactions t JOIN by_itself b USING (id) WHERE id > {last}",
+            size("transactions"),
+            size("by_itself")
+        ));
+        assert_eq!(compared, [["200", "t", "t", "t"]], "{change}");
+    }
+    m.assert_models();
+}
+
 /// A status may be called what another series is called; its label may not.
 #[test]
 fn labels_are_unambiguous() {
