@@ -559,13 +559,21 @@ impl Overlay {
         let pace = cal.pace();
         let ring_end = p.sealed.saturating_add(RING as i64);
         let x = cal.measure.reading(p.committed.wrapping_add(p.own));
-        let foretold = p.foretold.take().unwrap_or_else(|| p.state.foretell());
-        let j = match p.last {
-            Some((seen, j)) if seen == x => j,
-            _ => p.state.judge_by(&foretold, x),
+        // Where it is: it is not small.
+        let Private {
+            state,
+            foretold,
+            last,
+            bucket: learned,
+            ..
+        } = &mut *p;
+        let known = foretold.get_or_insert_with(|| state.foretell());
+        let j = match last {
+            Some((seen, j)) if *seen == x => *j,
+            _ => state.judge_by(known, x),
         };
-        p.state
-            .learn_by(&foretold, x, &j, cal.moment(p.bucket), pace);
+        state.learn_by(known, x, &j, cal.moment(*learned), pace);
+        *foretold = None;
         let first = (p.bucket + 1).max(bucket.saturating_sub(PRESENCE as i64));
         for b in first..bucket {
             let i = b.rem_euclid(RING as i64) as usize;

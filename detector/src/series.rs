@@ -345,7 +345,10 @@ impl Series {
     /// What the state foretells of the bucket that was last advanced to: for [`judge_by`](Series::judge_by) and
     /// [`learn_by`](Series::learn_by) to share, as long as the state is the same. It is half of what a reading costs.
     pub fn foretell(&self) -> Foretelling {
-        Foretelling((self.readings > 0).then(|| self.outlook()))
+        if self.readings == 0 {
+            return Foretelling::NOTHING;
+        }
+        Foretelling(Some(self.outlook()))
     }
 
     /// [`judge`](Series::judge) by what was foretold.
