@@ -318,15 +318,15 @@ impl Outlook {
             ..Judgement::learning(self.mean(), x)
         };
         let of = |w: &Option<Window>| w.as_ref().map_or(Asked::NOTHING, |w| w.asked(x));
-        let [by_point, by_pair, by_five, by_ten, by_twenty, by_long] = Law::all(&[
+        let [by_point, by_pair, by_five, by_long, by_ten, by_twenty] = Law::all::<6, 4>(&[
             self.point.asked_of(x, x),
             of(&self.pair),
             of(&self.five),
-            of(&self.ten),
-            of(&self.twenty),
             self.long
                 .as_ref()
                 .map_or(Asked::NOTHING, |l| l.asked(x - self.extra)),
+            of(&self.ten),
+            of(&self.twenty),
         ]);
         let single = capped(|| x, x, &self.point, by_point);
         let with_last = self
@@ -354,16 +354,17 @@ impl Outlook {
             },
         ];
         j.channels = said.map(|s| s.beside);
+        let mut loudest = 0.0_f64;
         for (channel, said) in Channel::ALL.into_iter().zip(said) {
             let alone = self.habit.tempered(channel, said.alone);
             j.alone = j.alone.max(alone.abs());
             let signed = self.habit.tempered(channel, said.beside);
-            if signed.abs() > j.surprise {
-                j.surprise = signed.abs();
-                j.direction = if signed > 0.0 { 1 } else { -1 };
-                j.channel = channel;
+            if signed.abs() > loudest.abs() {
+                (loudest, j.channel) = (signed, channel);
             }
         }
+        j.surprise = loudest.abs();
+        j.direction = i8::from(loudest > 0.0) - i8::from(loudest < 0.0);
         if self.held != 0 {
             let itself = j.channels[Channel::Point as usize];
             let towards = self.habit.tempered(Channel::Point, itself) * f64::from(self.held);

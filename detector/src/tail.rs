@@ -41,6 +41,9 @@ const MILLS_BELOW: [f64; 9] = [
     0.000_058_108_639_007_324_82,
 ];
 
+/// Where [`MILLS`] ends.
+const FAR: f64 = 8.0;
+
 /// `-log10 P(X >= x)` for a mean above 0 and a dispersion of 0 or more.
 ///
 /// Exact for `x` up to 2, the saddlepoint above; [`EVEN`] where `x` is not above the mean, or so
@@ -111,29 +114,44 @@ impl Law {
     }
 
     /// [`upper`](Law::upper) where it is asked for the high side, else [`lower`](Law::lower), of so many laws at once: the
-    /// same numbers, bit for bit, but two by two, and none waits for the one before.
-    pub(crate) fn all<const N: usize>(asked: &[Asked; N]) -> [f64; N] {
+    /// same numbers, bit for bit, but two by two, and none waits for the one before. Of all but the first `W` the mean
+    /// must not wander.
+    pub(crate) fn all<const N: usize, const W: usize>(asked: &[Asked; N]) -> [f64; N] {
+        debug_assert!(asked[W..].iter().all(|a| a.law.wander == 0.0));
         let x = asked.map(|a| a.x);
         let dispersion = asked.map(|a| a.law.dispersion);
         let given = asked.map(|a| a.law.mean);
         let wander = asked.map(|a| a.law.wander);
         // Step by step, each for all of them: what one law waits for in a step, the others fill.
-        let (mut mean, mut cost) = ([0.0; N], [0.0; N]);
-        for i in 0..N {
+        let (mut mean, mut cost) = (given, [0.0; N]);
+        for i in 0..W {
             let law = Law {
                 mean: given[i],
                 dispersion: dispersion[i],
                 wander: wander[i],
             };
             (mean[i], cost[i]) = law.likeliest_mean(x[i]);
-            mean[i] = mean[i].max(SMALLEST_MEAN);
         }
-        let (mut deviance, mut correction, mut decades) = ([0.0; N], [0.0; N], [0.0; N]);
+        for mean in &mut mean {
+            *mean = mean.max(SMALLEST_MEAN);
+        }
+        let (mut deviance, mut root) = ([0.0; N], [0.0; N]);
         for i in 0..N {
             deviance[i] = half_deviance(x[i], mean[i], dispersion[i]);
+            root[i] = (2.0 * deviance[i]).sqrt();
         }
+        let mut mills = [0.0; N];
         for i in 0..N {
-            correction[i] = self::correction(x[i], mean[i], dispersion[i], deviance[i]);
+            mills[i] = mills_near(root[i]);
+        }
+        if root.iter().any(|w| *w > FAR) {
+            for (mills, w) in mills.iter_mut().zip(root).filter(|(_, w)| *w > FAR) {
+                *mills = mills_far(w);
+            }
+        }
+        let (mut correction, mut decades) = ([0.0; N], [0.0; N]);
+        for i in 0..N {
+            correction[i] = mills[i] + lattice(x[i], mean[i], dispersion[i]);
         }
         for i in 0..N {
             decades[i] = corrected(deviance[i], correction[i]);
@@ -253,7 +271,9 @@ fn two_or_more(mean: f64, dispersion: f64) -> f64 {
 /// tails have the same form. Needs `x > 0`.
 fn saddlepoint(x: f64, mean: f64, dispersion: f64) -> f64 {
     let deviance = half_deviance(x, mean, dispersion);
-    corrected(deviance, correction(x, mean, dispersion, deviance))
+    let w = (2.0 * deviance).sqrt();
+    let mills = if w > FAR { mills_far(w) } else { mills_near(w) };
+    corrected(deviance, mills + lattice(x, mean, dispersion))
 }
 
 /// `h` of the [`saddlepoint`].
@@ -267,9 +287,9 @@ fn half_deviance(x: f64, mean: f64, dispersion: f64) -> f64 {
     (x * log_ratio - (x * tilt + tilt / dispersion)).max(0.0)
 }
 
-/// `Mills(w) - 1/w + 1/u` of the [`saddlepoint`].
+/// `1/u` of the [`saddlepoint`].
 #[inline(always)]
-fn correction(x: f64, mean: f64, dispersion: f64, half_deviance: f64) -> f64 {
+fn lattice(x: f64, mean: f64, dispersion: f64) -> f64 {
     let away = x - mean;
     let (scale, scale_of_x) = (1.0 + dispersion * mean, 1.0 + dispersion * x);
     // u is 1 - exp(-|log_ratio - tilt|), which is `|away| / far` by the ratio of the two odds, times a deviation.
@@ -279,7 +299,7 @@ fn correction(x: f64, mean: f64, dispersion: f64, half_deviance: f64) -> f64 {
         mean * scale_of_x
     };
     let near = away.abs() * (x * scale_of_x).sqrt();
-    mills_less_reciprocal((2.0 * half_deviance).sqrt()) + far / near
+    far / near
 }
 
 /// Decades of the [`saddlepoint`].
@@ -298,20 +318,20 @@ fn corrected(half_deviance: f64, correction: f64) -> f64 {
     }
 }
 
-/// Mills' ratio of the normal law less `1/w`: beyond 8 by the asymptotic series (Abramowitz and Stegun 7.1.23), where
-/// the two parts cancel.
+/// Mills' ratio of the normal law less `1/w`, up to [`FAR`].
 #[inline(always)]
-fn mills_less_reciprocal(w: f64) -> f64 {
+fn mills_near(w: f64) -> f64 {
     let (above, below) = mills(w);
+    (w * above - below) / (w * below)
+}
+
+/// The same beyond it, where the two parts cancel, by the asymptotic series (Abramowitz and Stegun 7.1.23).
+#[cold]
+fn mills_far(w: f64) -> f64 {
     let square = w * w;
     let i = 1.0 / square;
     let series = 1.0 - 3.0 * i * (1.0 - 5.0 * i * (1.0 - 7.0 * i));
-    let (above, below) = if w > 8.0 {
-        (-series, w * square)
-    } else {
-        (w * above - below, w * below)
-    };
-    above / below
+    -series / (w * square)
 }
 
 /// Mills' ratio from 0 to 8 as a fraction, even and odd powers apart, so that they can be had at once.
@@ -499,7 +519,7 @@ mod tests {
         fn together_as_alone(
             laws in prop::array::uniform6((-7.0..35.0, -9.0..2.0, -9.0..1.5, -8.0..40.0, 0..4)),
         ) {
-            let asked = laws.map(|(mean, dispersion, wander, deviations, kind): (f64, f64, f64, f64, i32)| {
+            let mut asked = laws.map(|(mean, dispersion, wander, deviations, kind): (f64, f64, f64, f64, i32)| {
                 let mean = exp(mean);
                 let dispersion = if kind == 0 { 0.0 } else { exp(dispersion) };
                 let wander = if kind == 1 { 0.0 } else { exp(wander) };
@@ -508,8 +528,10 @@ mod tests {
                 let law = super::Law { mean, dispersion, wander };
                 Asked { x, high: x > mean, law }
             });
-            let together = super::Law::all(&asked);
-            prop_assert_eq!(together.map(f64::to_bits), asked.map(|a| a.decades().to_bits()));
+            let alone = |asked: [Asked; 6]| asked.map(|a| a.decades().to_bits());
+            prop_assert_eq!(super::Law::all::<6, 6>(&asked).map(f64::to_bits), alone(asked));
+            asked[4..].iter_mut().for_each(|a| a.law.wander = 0.0);
+            prop_assert_eq!(super::Law::all::<6, 4>(&asked).map(f64::to_bits), alone(asked));
         }
     }
 
