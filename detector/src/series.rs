@@ -55,6 +55,8 @@ const FORGOTTEN_MINUTES: f64 = 144_000.0;
 const FORGOTTEN_BUCKETS: i64 = 10_080;
 /// Share of an incident's doubt that stays when it is over.
 const DOUBT_KEPT: f64 = 0.3;
+/// Most times, up or down, that an accepted level lies from the one before to be the same business at another size.
+const FARTHEST_SHIFT: f64 = 10.0;
 /// Largest gain with which a doubted level is found again.
 const FINDING_GAIN: f64 = 0.2;
 /// Variance of the long mean of a season of one day, beside what is left of it later, as a share of that. It falls with
@@ -704,10 +706,11 @@ impl Series {
                 if !is_kept {
                     self.season.start_anew(level);
                 }
-                if o.known && is_kept {
+                let rise = level / o.long_level;
+                if o.known && is_kept && (1.0 / FARTHEST_SHIFT..=FARTHEST_SHIFT).contains(&rise) {
                     // All hours are to be at the new level, whether they were read since or not: else the shape of the
                     // day has a step where the level moved, and the same hour of the next days would be told of it.
-                    self.season.scale(level / o.long_level);
+                    self.season.scale(rise);
                 }
                 let departure = self.levels.fast - self.season.log;
                 self.levels.departure = if o.seen && is_kept { departure } else { 0.0 };
