@@ -315,13 +315,16 @@ impl Series {
         let rise = self.season.rise_since_last(at, width);
         let length = (buckets as f64).min(GAP_CAP);
         self.doubt = (self.doubt + square(length * self.wander())).min(1.0);
-        self.levels.trend = 0.0;
-        self.levels.drift = 0.0;
-        self.levels.carry(rise);
         if buckets <= SHORT_GAP {
+            // A trend does not end with a minute that is lost.
+            self.levels.drift = self.usable_trend();
+            self.levels.carry(rise + length * self.levels.drift);
             self.path += rise;
             return;
         }
+        self.levels.trend = 0.0;
+        self.levels.drift = 0.0;
+        self.levels.carry(rise);
         self.forget_run();
         self.forget_windows();
     }

@@ -101,7 +101,7 @@ proptest! {
             step(&mut series, x, bucket);
         }
         series.advance(minute(stream[399].0 + 1), MINUTE);
-        let normal: Vec<bool> = (0..4000).map(|x| series.judge(f64::from(x)).verdict() <= Verdict::Normal).collect();
+        let normal: Vec<bool> = (0..20_000).map(|x| series.judge(f64::from(x)).verdict() <= Verdict::Normal).collect();
         let changes = normal.windows(2).filter(|pair| pair[0] != pair[1]).count();
         prop_assert!(changes <= 2, "{changes}");
         let bounds = series.bounds();
