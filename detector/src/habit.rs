@@ -4,12 +4,9 @@
 //! when they like. Such a series surprises again and again, and the scale of scores, *once in `N`
 //! buckets*, would not hold. So the occasions on which it surprised are counted, by side and size, and
 //! where a size has come often, how often is what is said of it. Few occasions say nothing: an incident
-//! and its twins of the next days are as surprising as ever. What is few depends on how long the series is
-//! known: what came eight times on a first morning is its way. And of a series that has many surprises of a
-//! lesser size fewer of the next one are needed: its law has no end where ours has one.
-//!
-//! What happens while an incident is open counts as well, an occasion each time it comes again after some
-//! quiet readings: a series of bursts would be one long incident, of which nothing was learned.
+//! and its twins of the next days are as surprising as ever. Of a series that has many surprises of a
+//! lesser size fewer of the next one are needed: its law has a longer tail than ours. What lies far beyond
+//! the greatest surprise there was is as surprising as ever, however many there were.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,15 +20,18 @@ const SIZES: usize = 7;
 const HALVED: u16 = 5040;
 /// Readings that occasions are counted over, on average: so many, half of those before, and so on.
 const MEMORY: f64 = 7560.0;
-/// Occasions from which a size is known to be usual in part, and in full: of a series that has just begun, and of one that
-/// was read for [`MEMORY`]; in between, in proportion.
-const FEW: [f64; 2] = [4.0, 12.0];
-const MANY: [f64; 2] = [8.0, 24.0];
+/// Occasions from which a size is known to be usual in part, and in full.
+const FEW: f64 = 12.0;
+const MANY: f64 = 24.0;
 /// By how much fewer they may be where as many occasions of the next lesser size were not of this one.
 const LESS: f64 = 0.75;
-/// Readings from which on the rate of occasions is looked at.
-const LEAST_READ: f64 = 60.0;
-/// Readings without a surprise after which the next one is another occasion.
+/// Times the greatest surprise there was, beyond which habits say nothing.
+const BEYOND: f64 = 1.5;
+/// Steps in which the greatest surprise is kept, per doubling; and how many of them it loses each time the occasions are
+/// halved.
+const STEPS: f64 = 12.0;
+const FORGOTTEN: u8 = 6;
+/// Readings that one occasion lasts; what comes later is another.
 const APART: u16 = 5;
 /// The scale of scores: a surprise of `S` is one in `10^(S - 0.4)` readings.
 const SCALE: f64 = 0.4;
@@ -44,6 +44,8 @@ struct Side {
     occasions: [u8; SIZES],
     /// Sizes reached in the occasion under way.
     reached: u8,
+    /// The greatest surprise, in steps of its logarithm; it fades.
+    greatest: u8,
 }
 
 /// The size of a surprise: how many edges it passes.
@@ -51,52 +53,52 @@ fn size(surprise: f64) -> usize {
     EDGES.iter().filter(|edge| **edge <= surprise).count()
 }
 
-/// The surprise, decades, of what came on so many occasions of so many readings. (Of few series it is asked: it must not
-/// weigh on the rest.)
+/// The surprise, decades, of what came on so many occasions. (Of few series it is asked: it must not weigh on the rest.)
 #[cold]
-fn usual(occasions: f64, read: f64) -> f64 {
-    (log10(read / occasions) + SCALE).max(EDGES[0])
-}
-
-/// A bound of a series that was read for a share of [`MEMORY`].
-fn grown([new, old]: [f64; 2], share: f64) -> f64 {
-    new + (old - new) * share
+fn usual(occasions: f64) -> f64 {
+    (log10(MEMORY / occasions) + SCALE).max(EDGES[0])
 }
 
 impl Side {
     const NEW: Side = Side {
         occasions: [0; SIZES],
         reached: 0,
+        greatest: 0,
     };
 
-    /// What a surprise is worth: where occasions of its size were many in so many readings (at most [`MEMORY`]), what
-    /// their number says.
-    fn tempered(&self, surprise: f64, read: f64) -> f64 {
+    /// What a surprise is worth: where occasions of its size are many, what their number says. What lies beyond the
+    /// greatest one is added in full.
+    fn tempered(&self, surprise: f64) -> f64 {
         // As nearly always; the sizes need not be counted.
         if surprise < EDGES[0] {
             return surprise;
         }
         let size = size(surprise).max(1) - 1;
-        let known = self.known(size, read / MEMORY);
+        let known = self.known(size);
         if known <= 0.0 {
             return surprise;
         }
-        let usual = usual(f64::from(self.occasions[size]), read);
-        surprise - known * (surprise - usual).max(0.0)
+        let usual = usual(f64::from(self.occasions[size]));
+        let met = surprise.min(BEYOND * self.greatest());
+        surprise - known * (met - usual).max(0.0)
     }
 
     /// How far a size is known to be usual, 0 to 1: never further than a lesser one.
-    fn known(&self, size: usize, share: f64) -> f64 {
-        let (few, many) = (grown(FEW, share), grown(MANY, share));
+    fn known(&self, size: usize) -> f64 {
         let (mut known, mut lesser) = (1.0_f64, None);
         for occasions in self.occasions[..=size].iter().map(|o| f64::from(*o)) {
             let beside = lesser.map_or(0.0, |lesser: f64| (lesser - occasions).max(0.0));
-            let needed = 1.0 - LESS * (beside / many).min(1.0);
-            let share = (occasions - needed * few) / (needed * (many - few));
+            let needed = 1.0 - LESS * (beside / MANY).min(1.0);
+            let share = (occasions - needed * FEW) / (needed * (MANY - FEW));
             known = known.min(share.clamp(0.0, 1.0));
             lesser = Some(occasions);
         }
         known
+    }
+
+    /// The greatest surprise, decades, no less than it was; a step more at most.
+    fn greatest(&self) -> f64 {
+        (f64::from(self.greatest) / STEPS).exp2().max(EDGES[0])
     }
 
     fn learn(&mut self, surprise: f64) {
@@ -108,6 +110,8 @@ impl Side {
             *occasions = occasions.saturating_add(1);
         }
         self.reached = self.reached.max(sizes as u8);
+        // Of so few readings that the logarithm may cost what it costs.
+        self.greatest = self.greatest.max((STEPS * surprise.log2()).ceil() as u8);
     }
 }
 
@@ -117,13 +121,11 @@ impl Side {
 pub(crate) struct Habit {
     /// Above and below; readings by themselves, sums of them.
     sides: [[Side; 2]; 2],
-    /// Readings since the last surprise, by side and view.
+    /// Readings since the occasion under way began, by side and view.
     since: [[u16; 2]; 2],
     /// Readings since the counts were halved.
     age: u16,
-    /// Readings read, at most [`MEMORY`].
-    read: u16,
-    spare: [u8; 4],
+    spare: [u8; 2],
 }
 
 impl Habit {
@@ -131,31 +133,24 @@ impl Habit {
         sides: [[Side::NEW; 2]; 2],
         since: [[APART; 2]; 2],
         age: 0,
-        read: 0,
-        spare: [0; 4],
+        spare: [0; 2],
     };
 
     /// What the surprise of a channel (signed) is worth in this series, signed: no more than it is,
     /// rising with it.
     pub fn tempered(&self, channel: Channel, signed: f64) -> f64 {
         let side = &self.sides[usize::from(signed < 0.0)][view(channel)];
-        let read = f64::from(self.read).max(LEAST_READ);
-        side.tempered(signed.abs(), read).copysign(signed)
+        side.tempered(signed.abs()).copysign(signed)
     }
 
     /// Takes the surprises of a reading as its law has them, in the order of [`Channel::ALL`].
     pub fn learn(&mut self, channels: &[f64; 5]) {
         self.age += 1;
-        self.read = self.read.saturating_add(1).min(MEMORY as u16);
         if self.age >= HALVED {
             self.age = 0;
-            for occasions in self
-                .sides
-                .iter_mut()
-                .flatten()
-                .flat_map(|s| &mut s.occasions)
-            {
-                *occasions /= 2;
+            for side in self.sides.iter_mut().flatten() {
+                side.occasions = side.occasions.map(|occasions| occasions / 2);
+                side.greatest = side.greatest.saturating_sub(FORGOTTEN);
             }
         }
         if channels.iter().all(|signed| signed.abs() < EDGES[0]) {
@@ -179,9 +174,9 @@ impl Habit {
                     continue;
                 }
                 if *since >= APART {
+                    *since = 0;
                     side.reached = 0;
                 }
-                *since = 0;
                 side.learn(surprise);
             }
         }
@@ -206,20 +201,19 @@ mod tests {
     #[test]
     fn few_occasions_say_nothing() {
         let mut habit = Habit::NEW;
-        (0..12).for_each(|_| occasion(&mut habit, 20.0, 1000));
-        assert_eq!(habit.tempered(Channel::Point, 20.0), 20.0);
-        // Nor do three on a first morning and one that goes on.
-        let mut habit = Habit::NEW;
-        (0..3).for_each(|_| occasion(&mut habit, 20.0, 30));
-        (0..100).for_each(|_| occasion(&mut habit, 20.0, 3));
+        (0..12).for_each(|_| occasion(&mut habit, 20.0, 200));
         assert_eq!(habit.tempered(Channel::Point, 20.0), 20.0);
     }
 
     #[test]
-    fn what_comes_eight_times_on_a_first_morning_is_usual() {
+    fn what_comes_every_hour_is_no_surprise_and_what_is_greater_is() {
         let mut habit = Habit::NEW;
-        (0..9).for_each(|_| occasion(&mut habit, 20.0, 9));
-        assert!(habit.tempered(Channel::Point, 20.0) < 5.0);
+        (0..72).for_each(|_| occasion(&mut habit, 14.0, 59));
+        let tempered = |channel, surprise| habit.tempered(channel, surprise);
+        assert!(tempered(Channel::Point, 14.0) < 5.0);
+        assert_eq!(tempered(Channel::Point, 31.0), 31.0);
+        assert_eq!(tempered(Channel::Point, -14.0), -14.0);
+        assert_eq!(tempered(Channel::Twenty, 14.0), 14.0);
     }
 
     /// Sizes that each come a third as often as the one below: the law of the series has a longer tail than ours.
@@ -243,22 +237,19 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_every_hour_is_no_surprise_and_what_is_greater_is() {
+    fn a_disaster_is_no_habit() {
         let mut habit = Habit::NEW;
-        (0..72).for_each(|_| occasion(&mut habit, 14.0, 59));
-        let tempered = |channel, surprise| habit.tempered(channel, surprise);
-        assert!(tempered(Channel::Point, 14.0) < 5.0);
-        assert_eq!(tempered(Channel::Point, 31.0), 31.0);
-        assert_eq!(tempered(Channel::Point, -14.0), -14.0);
-        assert_eq!(tempered(Channel::Twenty, 14.0), 14.0);
+        (0..100).for_each(|_| occasion(&mut habit, 300.0, 24));
+        assert!(habit.tempered(Channel::Point, 300.0) < 5.0);
+        assert!(habit.tempered(Channel::Point, 10_000.0) > 9_000.0);
     }
 
     #[test]
     fn one_occasion_counts_once() {
         let mut habit = Habit::NEW;
         for _ in 0..12 {
-            (0..25).for_each(|_| occasion(&mut habit, -14.0, 3));
-            occasion(&mut habit, 0.0, 1000);
+            (0..5).for_each(|_| occasion(&mut habit, -14.0, 0));
+            occasion(&mut habit, 0.0, 100);
         }
         assert_eq!(habit.tempered(Channel::Point, -14.0), -14.0);
     }

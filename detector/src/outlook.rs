@@ -139,6 +139,8 @@ pub(crate) struct Long {
     pub level: f64,
     /// What the other kind of day foretells of the sum, where it is asked.
     pub witness: Option<f64>,
+    /// Whether it is asked of sums that are too high only.
+    pub witness_of_rises: bool,
     /// What the rise of the others foretells of the sum.
     pub others: Foretold,
 }
@@ -185,7 +187,8 @@ impl Long {
         } else {
             twenty <= 19.0 * self.level
         };
-        let denied = self.witness.is_some_and(|w| !witness::agrees(sum, w, high));
+        let asked = self.witness.filter(|_| high || !self.witness_of_rises);
+        let denied = asked.is_some_and(|w| !witness::agrees(sum, w, high));
         if !agrees || denied {
             surprise = surprise.min(LONG_HELD);
         }

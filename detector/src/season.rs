@@ -251,7 +251,10 @@ impl Season {
             self.since_other = match self.kept_half {
                 NONE => u8::MAX,
                 _ if self.kept_weekend != weekend => 0,
-                kept => self.since_other.saturating_add(u8::from(kept != half)),
+                kept => {
+                    let passed = (half + HALVES as u8 - kept) % HALVES as u8;
+                    self.since_other.saturating_add(passed)
+                }
             };
             let here = self.half_hour(place.half, at.weekend, width);
             let next = self.half_hour(place.half + 1, at.weekend, width);
@@ -391,7 +394,6 @@ impl Season {
         let rise = ln(factor);
         self.log += rise;
         self.mean *= factor;
-        self.sum *= factor;
         (self.here, self.next) = (self.here + rise, self.next + rise);
         self.other = self.other.map(|log| log + rise as f32);
         let [weekday, weekend] = &mut self.of_kind;

@@ -57,6 +57,8 @@ const FORGOTTEN_BUCKETS: i64 = 10_080;
 const DOUBT_KEPT: f64 = 0.3;
 /// Most times, up or down, that an accepted level lies from the one before to be the same business at another size.
 const FARTHEST_SHIFT: f64 = 10.0;
+/// Counts a bucket below which the shape of the day is more of the slow mean than its own.
+const LEAST_SHIFT: f64 = 0.2;
 /// Largest gain with which a doubted level is found again.
 const FINDING_GAIN: f64 = 0.2;
 /// Variance of the long mean of a season of one day, beside what is left of it later, as a share of that. It falls with
@@ -513,7 +515,7 @@ impl Series {
         // A bucket that is mostly a job's says little of the level.
         let of_level = belief * o.fast / (o.fast + o.extra);
         self.learn_levels(o, clipped, of_level, in_incident, j);
-        if !j.learning {
+        if !j.learning && (!in_incident || event == Event::Opens) {
             self.habit.learn(&j.channels);
         }
         self.season.learn_mean(clipped.max(0.0), self.readings);
@@ -710,7 +712,9 @@ impl Series {
                     self.season.start_anew(level);
                 }
                 let rise = level / o.long_level;
-                if o.known && is_kept && (1.0 / FARTHEST_SHIFT..=FARTHEST_SHIFT).contains(&rise) {
+                let is_shift = (1.0 / FARTHEST_SHIFT..=FARTHEST_SHIFT).contains(&rise)
+                    && level.min(o.long_level) >= LEAST_SHIFT;
+                if o.known && is_kept && is_shift && !self.season.is_young() {
                     // All hours are to be at the new level, whether they were read since or not: else the shape of the
                     // day has a step where the level moved, and the same hour of the next days would be told of it.
                     self.season.scale(rise);
@@ -907,7 +911,10 @@ impl Series {
                 wander: (long_bound - alone / outlook::LONG_EFFECTIVE).max(0.0),
                 level: long_level,
                 witness: (witness > 0.0)
-                    .then(|| self.witness.mean(witness, LONG_RATE) * outlook::LONG_EFFECTIVE),
+                    .then(|| self.witness.foretell(witness, LONG_RATE, expected))
+                    .flatten()
+                    .map(|mean| mean * outlook::LONG_EFFECTIVE),
+                witness_of_rises: !self.season.is_young(),
                 others: Foretold::NOTHING,
             });
         }

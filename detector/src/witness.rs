@@ -5,10 +5,11 @@
 //! other way. Weekdays know nothing of that Saturday. So for as long as a kind of day is young the other kind is asked
 //! too: its shape, and a departure from it that is followed as that of the season is, from where both agreed when it was
 //! called. Where the two hours lie no further out than a *share* of what it foretells, they are not told of. It only
-//! takes away. A weekend that is quieter all day long, or an hour later, does not disturb it, since its departure follows.
+//! takes away. A weekend that is quieter all day long does not disturb it, since its departure follows; where its shape is
+//! so different that it foretells more than twice what the season does, or less than half, it is not heard.
 //!
-//! In the first hours of a Monday it is asked as well: of a series that grows, the season of weekdays is that of Friday,
-//! and Sunday knows better.
+//! In the first hours of a Monday it is asked as well, of what is too high: of a series that grows, the season of weekdays
+//! is that of Friday, and Sunday knows better.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ use crate::elementary::{exp, ln};
 /// Share of what the witness foretells that two hours have to lie beyond it to be told of. (Far above what a curve an
 /// hour late amounts to, far below an incident that matters.)
 const SHARE: f64 = 0.3;
+/// Times, up or down, that it may differ from the season to be heard: what an incident leaves in a season is less.
+const APART: f64 = 2.0;
 /// A reading moves its departure as if it were off by no more than its own level.
 const FARTHEST: f64 = 1.0;
 
@@ -66,6 +69,14 @@ impl Witness {
     pub fn mean(&self, level: f64, rate: f64) -> f64 {
         let expected = f64::from(self.expected);
         expected + (level - expected) * rate
+    }
+
+    /// The same, where it may be heard beside what the season foretells.
+    pub fn foretell(&self, level: f64, rate: f64, season: f64) -> Option<f64> {
+        let mean = self.mean(level, rate);
+        (season / APART..=season * APART)
+            .contains(&mean)
+            .then_some(mean)
     }
 
     /// Takes a bucket of which it foretold a level (not 0), at the rate of the mean.
@@ -133,18 +144,23 @@ mod tests {
 
     #[test]
     fn agrees_beyond_a_share_only() {
-        for (sum, high, low) in [
+        for (sum, above, below) in [
             (131.0, true, false),
             (129.0, false, false),
+            (78.0, false, false),
             (76.0, false, true),
         ] {
-            let said = if high {
-                agrees(sum, 100.0, true)
-            } else {
-                !agrees(sum, 100.0, true)
-            };
-            assert!(said, "{sum}");
-            assert_eq!(agrees(sum, 100.0, false), low, "{sum}");
+            assert_eq!(agrees(sum, 100.0, true), above, "{sum}");
+            assert_eq!(agrees(sum, 100.0, false), below, "{sum}");
         }
+    }
+
+    #[test]
+    fn one_of_another_shape_is_not_heard() {
+        let mut witness = Witness::NONE;
+        witness.advance(Some(3.0), 3.0, 100.0);
+        assert_eq!(witness.foretell(100.0, 0.1, 60.0), Some(100.0));
+        assert_eq!(witness.foretell(100.0, 0.1, 40.0), None);
+        assert_eq!(witness.foretell(100.0, 0.1, 210.0), None);
     }
 }

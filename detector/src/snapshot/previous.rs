@@ -2,7 +2,7 @@
 //! were. With each new version this file is written anew, and `tests/states/` shows what it has to read.
 //!
 //! A series of version 4 kept the factor of its season and the run of zeros as doubles; it had no witness, which is called
-//! when it is needed; and its habits did not know how much they had read.
+//! when it is needed; and its habits did not know how great a surprise had been.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,9 @@ struct OldSeason {
     #[allow(dead_code)]
     spare: [u8; 3],
 }
+
+/// A surprise of 200 decades, as habits keep it.
+const GREATEST: u8 = 92;
 
 #[derive(Deserialize)]
 struct OldHabit {
@@ -101,15 +104,17 @@ impl OldSeries {
     /// The bytes of the series of today.
     fn renewed(&self) -> Result<Vec<u8>, StateError> {
         let habit = &self.habit;
-        // Whatever it had read, it is no more than what the series has.
-        let read = u16::try_from(self.readings).unwrap_or(u16::MAX);
+        // What was met is taken to have been as great as can be told: it fades.
+        let sides = habit
+            .sides
+            .map(|views| views.map(|(occasions, reached)| (occasions, reached, GREATEST)));
         let fields = (
             (&self.recent, self.readings, self.last_bucket),
             (&self.levels, self.path, self.numbers),
             self.run.map(|of_run| of_run as f32),
             (&self.dispersions, self.season.renewed(), Witness::NONE),
             (&self.watch, &self.windows, &self.others),
-            (habit.sides, habit.since, habit.age, read, [0_u8; 4]),
+            (sides, habit.since, habit.age, [0_u8; 2]),
             (&self.hour, self.now, self.run_length, self.incidents),
             (self.was_known, self.width, self.minute),
         );

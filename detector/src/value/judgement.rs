@@ -138,8 +138,8 @@ impl ValueJudgement {
             (j.surprise, j.allowance) = to_decades(self.itself, self.open);
             j.calmed = j.calmed.min(j.weighed());
         }
-        if j.channel == Channel::Value && j.direction == j.held {
-            j.carried = j.weighed();
+        if self.held != 0 && self.side == self.held {
+            j.carried = weighed(self.itself, self.open);
         }
         j
     }
