@@ -116,7 +116,7 @@ impl Levels {
     /// The departure takes the relative deviation of a reading from `exp(departure) × season`,
     /// times its gain.
     pub fn learn_departure(&mut self, step: f64, season: f64) {
-        self.departure += ln((1.0 + step).max(0.05));
+        self.departure += log_step(step);
         self.departure = bounded(self.departure + season) - season;
     }
 
@@ -125,6 +125,11 @@ impl Levels {
             .iter()
             .all(|v| v.is_finite())
     }
+}
+
+/// What a relative deviation times its gain moves the log of a level by.
+pub(crate) fn log_step(step: f64) -> f64 {
+    ln((1.0 + step).max(0.05))
 }
 
 /// The logs of levels that a reading has moved to these means.

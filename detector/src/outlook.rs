@@ -243,8 +243,8 @@ pub(crate) struct Outlook {
     pub extra: f64,
     pub slow: f64,
     pub long_level: f64,
-    /// The level that the other kind of day foretells; 0 where it is not asked.
-    pub witness: f64,
+    /// The level that the other kind of day foretells, where it is asked.
+    pub witness: Option<f64>,
     /// The season's factor: `exp` of its path.
     pub factor: f64,
     /// Gains of the three.

@@ -151,6 +151,11 @@ impl Place {
             share: halves - half as f64,
         }
     }
+
+    /// What lies here, given it at the two centres.
+    fn between(self, here: f64, next: f64) -> f64 {
+        here * (1.0 - self.share) + next * self.share
+    }
 }
 
 /// The season of a series.
@@ -264,7 +269,7 @@ impl Season {
             self.days_of_kind = here.days_of_kind.min(next.days_of_kind);
             self.call_other_kind(place.half, at.weekend, width);
         }
-        self.log = self.here * (1.0 - place.share) + self.next * place.share;
+        self.log = place.between(self.here, self.next);
         if self.days == 0 {
             return 0.0;
         }
@@ -301,9 +306,8 @@ impl Season {
     /// minutes wide (0: no whole number); where it is to be asked.
     pub fn other_log(&self, minute: u16, width: u8) -> Option<f64> {
         (self.has_other != 0 && width > 0).then(|| {
-            let share = Place::of(f64::from(minute % DAY), f64::from(width)).share;
             let [here, next] = self.other.map(f64::from);
-            here * (1.0 - share) + next * share
+            Place::of(f64::from(minute % DAY), f64::from(width)).between(here, next)
         })
     }
 
@@ -430,7 +434,7 @@ impl Season {
         let place = Place::of(minute, width);
         let here = self.half_hour(place.half, weekend, width).log;
         let next = self.half_hour(place.half + 1, weekend, width).log;
-        here * (1.0 - place.share) + next * place.share
+        place.between(here, next)
     }
 
     /// A half hour on one kind of day, smoothed over its neighbours. Its mean on this kind of day

@@ -499,8 +499,8 @@ impl Series {
         let clipped = clip(o, x) - o.extra;
         self.long_observed += (x - o.extra - self.long_observed) * LONG_RATE;
         self.long_expected += (o.long_level - self.long_expected) * LONG_RATE;
-        if o.witness > 0.0 {
-            self.witness.follow(o.witness, LONG_RATE);
+        if let Some(level) = o.witness {
+            self.witness.follow(level);
         }
         self.learn_run(o, x);
         if !in_incident {
@@ -672,8 +672,8 @@ impl Series {
             let calm = ramp(long, DEPARTURE_CALM, DEPARTURE_ALARMED, 0.1);
             let step = belief.min(calm) * o.departure_gain * (x - o.long_level) / o.long_level;
             self.levels.learn_departure(step, self.season.log);
-            if o.witness > 0.0 {
-                self.witness.learn(x, o.witness, belief * o.departure_gain);
+            if let Some(level) = o.witness {
+                self.witness.learn(x, level, belief * o.departure_gain);
             }
         }
         if o.readings >= 20 {
@@ -910,9 +910,8 @@ impl Series {
                 dispersion: capped(long_bound + departure_gain / long_level),
                 wander: (long_bound - alone / outlook::LONG_EFFECTIVE).max(0.0),
                 level: long_level,
-                witness: (witness > 0.0)
-                    .then(|| self.witness.foretell(witness, LONG_RATE, expected))
-                    .flatten()
+                witness: witness
+                    .and_then(|level| self.witness.foretell(level, expected))
                     .map(|mean| mean * outlook::LONG_EFFECTIVE),
                 witness_of_rises: !self.season.is_young(),
                 others: Foretold::NOTHING,

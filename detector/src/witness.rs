@@ -13,7 +13,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::elementary::{exp, ln};
+use crate::elementary::exp;
+use crate::level::log_step;
+use crate::outlook::LONG_RATE;
 
 /// Share of what the witness foretells that two hours have to lie beyond it to be told of. (Far above what a curve an
 /// hour late amounts to, far below an incident that matters.)
@@ -57,37 +59,35 @@ impl Witness {
         }
     }
 
-    /// The level it foretells of a bucket, counts; 0 where it is not called.
-    pub fn level(&self, log: Option<f64>) -> f64 {
-        match log {
-            Some(log) if self.is_called() => exp(log + f64::from(self.departure)),
-            _ => 0.0,
-        }
+    /// The level it foretells of a bucket, counts; none where it is not called.
+    pub fn level(&self, log: Option<f64>) -> Option<f64> {
+        log.filter(|_| self.is_called())
+            .map(|log| exp(log + f64::from(self.departure)))
     }
 
-    /// The mean that it foretells, a bucket of this level (not 0) included, at the rate of the mean.
-    pub fn mean(&self, level: f64, rate: f64) -> f64 {
+    /// The mean that it foretells, a bucket of this level included.
+    fn mean(&self, level: f64) -> f64 {
         let expected = f64::from(self.expected);
-        expected + (level - expected) * rate
+        expected + (level - expected) * LONG_RATE
     }
 
     /// The same, where it may be heard beside what the season foretells.
-    pub fn foretell(&self, level: f64, rate: f64, season: f64) -> Option<f64> {
-        let mean = self.mean(level, rate);
+    pub fn foretell(&self, level: f64, season: f64) -> Option<f64> {
+        let mean = self.mean(level);
         (season / APART..=season * APART)
             .contains(&mean)
             .then_some(mean)
     }
 
-    /// Takes a bucket of which it foretold a level (not 0), at the rate of the mean.
-    pub fn follow(&mut self, level: f64, rate: f64) {
-        self.expected = self.mean(level, rate) as f32;
+    /// Takes a bucket of which it foretold this level.
+    pub fn follow(&mut self, level: f64) {
+        self.expected = self.mean(level) as f32;
     }
 
     /// Its departure follows a reading, with this gain.
     pub fn learn(&mut self, x: f64, level: f64, gain: f64) {
         let off = ((x - level) / level).clamp(-FARTHEST, FARTHEST);
-        self.departure += ln((1.0 + gain * off).max(0.05)) as f32;
+        self.departure += log_step(gain * off) as f32;
     }
 
     /// What was seen before says nothing any more: it foretold what the season did.
@@ -118,13 +118,14 @@ mod tests {
     #[test]
     fn it_is_called_where_the_season_is_and_sent_away() {
         let mut witness = Witness::NONE;
-        assert_eq!(witness.level(Some(3.0)), 0.0);
+        assert_eq!(witness.level(Some(3.0)), None);
+        let level = |witness: &Witness, log| witness.level(Some(log)).expect("it is called");
         witness.advance(Some(3.0), 4.0, 50.0);
-        assert!((witness.level(Some(3.0)) - exp(4.0)).abs() < 1e-4);
-        assert_eq!(witness.mean(50.0, 0.1), 50.0);
+        assert!((level(&witness, 3.0) - exp(4.0)).abs() < 1e-4);
+        assert_eq!(witness.mean(50.0), 50.0);
         // Called already, it goes on by itself.
         witness.advance(Some(3.5), 9.0, 90.0);
-        assert!((witness.level(Some(3.5)) - exp(4.5)).abs() < 1e-4);
+        assert!((level(&witness, 3.5) - exp(4.5)).abs() < 1e-4);
         witness.advance(None, 4.0, 50.0);
         assert_eq!(witness, Witness::NONE);
     }
@@ -134,12 +135,13 @@ mod tests {
         let mut witness = Witness::NONE;
         witness.advance(Some(2.0), 2.0, exp(2.0));
         for _ in 0..2000 {
-            let level = witness.level(Some(2.0));
+            let level = witness.level(Some(2.0)).expect("it is called");
             witness.learn(20.0, level, 0.01);
-            witness.follow(level, 0.02);
+            witness.follow(level);
         }
-        assert!((witness.level(Some(2.0)) - 20.0).abs() < 0.1);
-        assert!((witness.mean(20.0, 0.02) - 20.0).abs() < 0.2);
+        let level = witness.level(Some(2.0)).expect("it is called");
+        assert!((level - 20.0).abs() < 0.1);
+        assert!((witness.mean(20.0) - 20.0).abs() < 0.2);
     }
 
     #[test]
@@ -159,8 +161,8 @@ mod tests {
     fn one_of_another_shape_is_not_heard() {
         let mut witness = Witness::NONE;
         witness.advance(Some(3.0), 3.0, 100.0);
-        assert_eq!(witness.foretell(100.0, 0.1, 60.0), Some(100.0));
-        assert_eq!(witness.foretell(100.0, 0.1, 40.0), None);
-        assert_eq!(witness.foretell(100.0, 0.1, 210.0), None);
+        assert_eq!(witness.foretell(100.0, 60.0), Some(100.0));
+        assert_eq!(witness.foretell(100.0, 40.0), None);
+        assert_eq!(witness.foretell(100.0, 210.0), None);
     }
 }
