@@ -466,7 +466,7 @@ fn signed(number: i64) -> Vec<u8> {
     bytes
 }
 
-/// A state of version 3, of which this bucket was the last one.
+/// A state of the version before, of which this bucket was the last one.
 fn of_version_before(name: &str, bucket: i64) -> Vec<u8> {
     let last = signed(3 * 1440 - 1);
     let (old, mut new, mut at) = (kept(name), Vec::new(), 0);

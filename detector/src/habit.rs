@@ -8,9 +8,11 @@
 //! lesser size fewer of the next one are needed: its law has a longer tail than ours. What lies far beyond
 //! the greatest surprise there was is as surprising as ever, however many there were.
 
+use core::f64::consts::LN_2;
+
 use serde::{Deserialize, Serialize};
 
-use crate::elementary::log10;
+use crate::elementary::{exp, ln, log10};
 use crate::judgement::Channel;
 
 /// Surprises, in decades, from which occasions are counted.
@@ -98,7 +100,7 @@ impl Side {
 
     /// The greatest surprise, decades, no less than it was; a step more at most.
     fn greatest(&self) -> f64 {
-        (f64::from(self.greatest) / STEPS).exp2().max(EDGES[0])
+        exp(f64::from(self.greatest) * (LN_2 / STEPS)).max(EDGES[0])
     }
 
     fn learn(&mut self, surprise: f64) {
@@ -110,8 +112,8 @@ impl Side {
             *occasions = occasions.saturating_add(1);
         }
         self.reached = self.reached.max(sizes as u8);
-        // Of so few readings that the logarithm may cost what it costs.
-        self.greatest = self.greatest.max((STEPS * surprise.log2()).ceil() as u8);
+        let steps = (STEPS / LN_2 * ln(surprise)).ceil();
+        self.greatest = self.greatest.max(steps as u8);
     }
 }
 
