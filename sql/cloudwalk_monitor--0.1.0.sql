@@ -518,11 +518,9 @@ SELECT pg_catalog.pg_extension_config_dump('snapshots', '');
 -- Triggers
 -- ---------------------------------------------------------------------------------------------------
 CREATE FUNCTION judge_row() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'judge_row_wrapper';
-COMMENT ON FUNCTION judge_row() IS 'BEFORE ROW trigger: judges the row and fills expected, score and verdict. Reads and writes no table.';
+COMMENT ON FUNCTION judge_row() IS 'BEFORE ROW trigger: judges the row and fills expected, score and verdict. Reads no table, and writes none but unfolded, as record_row does, whose work it does where a row is sure to be inserted.';
 CREATE FUNCTION record_row() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'record_row_wrapper';
 COMMENT ON FUNCTION record_row() IS 'AFTER ROW trigger: remembers what was really inserted, updated or deleted, for the models. Reads no table, and writes none but unfolded, for changes older than cloudwalk_monitor.sealed_horizon.';
-CREATE FUNCTION row_is_unrecorded() RETURNS boolean LANGUAGE c AS 'MODULE_PATHNAME', 'row_is_unrecorded_wrapper';
-COMMENT ON FUNCTION row_is_unrecorded() IS 'WHEN condition of the AFTER INSERT trigger on transactions: records the row that was inserted just now as it was judged; true where record_row has to read it.';
 CREATE FUNCTION record_truncate() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'record_truncate_wrapper';
 COMMENT ON FUNCTION record_truncate() IS 'AFTER TRUNCATE trigger: the models must be folded again. Writes unfolded.';
 CREATE FUNCTION rules_changed() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'rules_changed_wrapper';
@@ -532,10 +530,8 @@ COMMENT ON FUNCTION rules_changed() IS 'AFTER trigger on rules and watched: has 
 -- (One, since the server copies the arguments of all triggers of a table for each statement.)
 CREATE TRIGGER cloudwalk_monitor_judge BEFORE INSERT ON transactions
   FOR EACH ROW EXECUTE FUNCTION judge_row('["0","60000000","UTC","time","count","status"]');
--- The condition is evaluated when the row has been inserted, and records it where it can.
-CREATE TRIGGER cloudwalk_monitor_insert AFTER INSERT ON transactions
-  FOR EACH ROW WHEN (row_is_unrecorded()) EXECUTE FUNCTION record_row('["0","60000000","UTC","time","count","status"]');
-CREATE TRIGGER cloudwalk_monitor_record AFTER UPDATE OR DELETE ON transactions
+-- An inserted row is recorded by the first where it is sure to be inserted, else by this one.
+CREATE TRIGGER cloudwalk_monitor_record AFTER INSERT OR UPDATE OR DELETE ON transactions
   FOR EACH ROW EXECUTE FUNCTION record_row('["0","60000000","UTC","time","count","status"]');
 CREATE TRIGGER cloudwalk_monitor_truncate AFTER TRUNCATE ON transactions
   FOR EACH STATEMENT EXECUTE FUNCTION record_truncate('["0","60000000","UTC","time","count","status"]');
@@ -544,7 +540,6 @@ CREATE TRIGGER cloudwalk_monitor_rules AFTER INSERT OR UPDATE OR DELETE OR TRUNC
 CREATE TRIGGER cloudwalk_monitor_watched AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON watched
   FOR EACH STATEMENT EXECUTE FUNCTION rules_changed();
 ALTER TABLE transactions ENABLE ALWAYS TRIGGER cloudwalk_monitor_judge;
-ALTER TABLE transactions ENABLE ALWAYS TRIGGER cloudwalk_monitor_insert;
 ALTER TABLE transactions ENABLE ALWAYS TRIGGER cloudwalk_monitor_record;
 ALTER TABLE transactions ENABLE ALWAYS TRIGGER cloudwalk_monitor_truncate;
 
@@ -1256,8 +1251,8 @@ COMMENT ON COLUMN monitor_stats.series_capacity IS 'How many fit in; see cloudwa
 CREATE VIEW blind_spots AS
 WITH watching AS (
   SELECT m.name AS monitor, m.relation, part, 'cloudwalk_monitor_' || part || CASE WHEN m.id > 0 THEN '_' || m.id ELSE '' END AS trigger
-    FROM monitors m, unnest('{judge,insert,record,truncate}'::text[]) AS part
-   WHERE (m.id = 0 OR part NOT IN ('judge', 'insert')) AND EXISTS (SELECT FROM pg_class c WHERE c.oid = m.relation)
+    FROM monitors m, unnest('{judge,record,truncate}'::text[]) AS part
+   WHERE (m.id = 0 OR part <> 'judge') AND EXISTS (SELECT FROM pg_class c WHERE c.oid = m.relation)
 )
 SELECT m.name AS monitor, 'rows' AS what, 'its table was dropped' AS reason
   FROM monitors m WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = m.relation)
@@ -1371,8 +1366,6 @@ BEGIN
   END LOOP;
 END
 $$;
--- The condition of a trigger is evaluated as whoever inserts.
-GRANT EXECUTE ON FUNCTION row_is_unrecorded() TO PUBLIC;
 -- It looks at a number, for incident_rows, which reads as its caller.
 GRANT EXECUTE ON FUNCTION checked_limit(integer) TO PUBLIC;
 -- It reads the catalog alone, for watch_table and blind_spots.

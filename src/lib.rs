@@ -8,6 +8,7 @@
 mod api;
 mod calendar;
 mod calling;
+mod certain;
 mod delivery;
 mod fault;
 mod fold;
@@ -48,5 +49,6 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     overlay::register_callbacks();
     store::follow_catalog();
+    certain::follow_statements();
     worker::start_at_boot();
 }

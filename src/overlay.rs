@@ -51,6 +51,13 @@ impl Opinion {
     };
 }
 
+/// Where a series is in the overlay.
+#[derive(Clone, Copy)]
+pub struct Place {
+    monitor: u32,
+    series: u32,
+}
+
 /// A row to be judged.
 #[derive(Clone, Copy)]
 pub struct Reading {
@@ -58,17 +65,6 @@ pub struct Reading {
     pub count: i64,
     /// The row is the whole reading of a bucket that is over, so that it can be too low as well.
     pub complete: bool,
-}
-
-/// A row that was judged a moment ago and is about to be inserted.
-struct AtHand {
-    command: u32,
-    monitor: u32,
-    series: u32,
-    bucket: i64,
-    count: i64,
-    /// Until it is recorded, it counts for those judged after it.
-    counts: bool,
 }
 
 /// A half of a copy.
@@ -271,8 +267,6 @@ pub struct Overlay {
     /// Rows that the statement at hand has judged, not yet recorded: sums and rows.
     pending: QuickMap<(u32, i64), (i64, i32)>,
     pending_command: u32,
-    /// The row judged last, of which nothing was heard since.
-    at_hand: Option<AtHand>,
     entries: usize,
     ready: Vec<Delta>,
     /// Monitors by their place in `monitors`, and from where they must be folded again.
@@ -423,19 +417,19 @@ impl Overlay {
             .fold((0, 0), |a, (_, d)| (a.0.wrapping_add(d.0), a.1 + d.1))
     }
 
-    /// Judges a row before it is inserted. `as_it_stands`: what is inserted is this row or nothing, so that
-    /// [`Overlay::confirm`] can record it.
+    /// Judges a row before it is inserted. Gives where its series is, to record the row there: unless that `follows` at
+    /// once, the row only counts for those judged after it in the same statement.
     pub fn judge(
         &mut self,
         segment: Segment,
         plan: &Rc<Plan>,
         key: &[u8],
         r: Reading,
-        as_it_stands: bool,
-    ) -> Opinion {
+        follows: bool,
+    ) -> (Opinion, Option<Place>) {
         let m = self.monitor(Some(segment), plan);
         let Some(seat) = self.monitors[m as usize].seat else {
-            return Opinion::LEARNING;
+            return (Opinion::LEARNING, None);
         };
         let key = segment.counted_as(seat.cell, key);
         let s = self.series(m, key);
@@ -452,7 +446,6 @@ impl Overlay {
             self.pending.clear();
             self.pending_command = command;
         }
-        self.set_aside(command);
         let kept = self.series[s as usize]
             .private
             .take()
@@ -461,7 +454,7 @@ impl Overlay {
             Some(p) if maintenance::end_of(&p.windows, r.bucket).is_some() => {
                 // Nothing is said of maintenance, and nothing learned.
                 self.series[s as usize].private = Some(p);
-                return Opinion::LEARNING;
+                return (Opinion::LEARNING, None);
             }
             Some(p) => Some(self.forward(m, p, r.bucket)),
             None => {
@@ -480,19 +473,8 @@ impl Overlay {
         let Some(mut p) = private else {
             let cell = &segment.header().cells[seat.cell as usize];
             self.monitors[m as usize].blind |= cell.state.load(Ordering::Acquire) != LIVE;
-            return Opinion::LEARNING;
+            return (Opinion::LEARNING, None);
         };
-        self.at_hand = Some(AtHand {
-            command,
-            monitor: m,
-            series: s,
-            bucket: r.bucket,
-            count: r.count,
-            counts: !p.beyond,
-        });
-        if !as_it_stands {
-            self.set_aside(command);
-        }
         self.series[s as usize].slot = p.slot.map(|n| (seat, n));
         p.command = command;
         p.own = p.own.wrapping_add(r.count);
@@ -516,9 +498,18 @@ impl Overlay {
             // Nothing was expected yet.
             (opinion.expected, opinion.score) = (None, None);
         }
+        let beyond = p.beyond;
         self.series[s as usize].private = Some(p);
         self.fetch(self.next_in_turn(), Half::Front);
-        opinion
+        if !follows && !beyond && self.pending.len() < MAX_JOURNAL {
+            let e = self.pending.entry((s, r.bucket)).or_default();
+            *e = (e.0.wrapping_add(r.count), e.1 + 1);
+        }
+        let place = Place {
+            monitor: m,
+            series: s,
+        };
+        (opinion, Some(place))
     }
 
     /// What would be said of a reading that is not inserted.
@@ -760,29 +751,10 @@ impl Overlay {
         }))
     }
 
-    /// Counts the row at hand among those that the AFTER trigger may record later.
-    fn set_aside(&mut self, command: u32) {
-        let Some(row) = self.at_hand.take() else {
-            return;
-        };
-        if row.command == command && row.counts && self.pending.len() < MAX_JOURNAL {
-            let e = self.pending.entry((row.series, row.bucket)).or_default();
-            *e = (e.0.wrapping_add(row.count), e.1 + 1);
-        }
-    }
-
-    /// Records the row judged last: it was inserted just now. False where that is not known, so that the AFTER
-    /// trigger has to read the row and record it.
-    pub fn confirm(&mut self) -> bool {
-        let command = unguarded::command();
-        match self.at_hand.take() {
-            Some(row) if row.command == command => {
-                self.journal(row.monitor, row.series, row.bucket, row.count, 1);
-                self.fetch(self.next_in_turn(), Half::Back);
-                true
-            }
-            _ => false,
-        }
+    /// Records a row of the series judged last.
+    pub fn record_judged(&mut self, place: Place, r: Reading) {
+        self.journal(place.monitor, place.series, r.bucket, r.count, 1);
+        self.fetch(self.next_in_turn(), Half::Back);
     }
 
     /// Records what a statement really did to a series.
@@ -916,7 +888,6 @@ impl Overlay {
         self.index.clear();
         self.pending.clear();
         self.ready.clear();
-        self.at_hand = None;
         self.judged = None;
         (self.pending_command, self.entries, self.xid) = (0, 0, 0);
         self.restores = false;
@@ -1098,7 +1069,6 @@ impl Overlay {
                 }
             }
         }
-        self.at_hand = None;
         for s in &mut self.series {
             s.private = None;
         }

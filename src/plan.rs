@@ -95,8 +95,17 @@ pub struct Plan {
     value: Option<Column>,
     keys: Vec<KeyColumn>,
     pub verdict: Option<VerdictColumns>,
-    /// Nothing changes a row after its BEFORE ROW INSERT trigger has read it, before it is inserted.
-    pub decides_last: bool,
+    /// The trigger that records inserts, of a plan of the BEFORE trigger, where that one may as well: nothing changes a
+    /// row after it has read it.
+    pub recorder: Option<Recorder>,
+}
+
+/// The AFTER trigger that records the rows of a BEFORE trigger.
+#[derive(Clone, Copy)]
+pub struct Recorder {
+    pub trigger: pg_sys::Oid,
+    /// Its place among the triggers, from that of the BEFORE trigger.
+    pub from_judge: isize,
 }
 
 /// What a row says.
@@ -201,7 +210,7 @@ impl Plan {
             value: None,
             keys: Vec::new(),
             verdict: None,
-            decides_last: false,
+            recorder: None,
         }
     }
 }
@@ -242,6 +251,15 @@ pub unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<Plan>, String>
     };
     LAST.set(Some((id, plan.clone())));
     Ok(plan)
+}
+
+/// The plan of a trigger, where it was asked for before and nothing has changed since.
+pub fn known(trigger: pg_sys::Oid, relation: pg_sys::Oid) -> Option<Rc<Plan>> {
+    let id = (trigger.to_u32(), relation.to_u32());
+    if STALE.get() {
+        return None;
+    }
+    PLANS.with_borrow(|p| p.get(&id).cloned())
 }
 
 unsafe fn resolve(
@@ -287,14 +305,15 @@ unsafe fn resolve(
         .chain([time])
         .chain(value)
         .any(|c| is_generated(columns, c.number));
+    let verdict = verdict_columns(columns);
     Ok(Plan {
-        decides_last: !generated && is_last_before_insert(trigger, relation),
+        recorder: recorder(trigger, relation).filter(|_| verdict.is_some() && !generated),
         monitor: number(monitor)? as i32,
         calendar: Calendar::new(number(width)?, zone, measure),
         time,
         value,
         keys: key_columns,
-        verdict: verdict_columns(columns),
+        verdict,
     })
 }
 
@@ -317,22 +336,57 @@ unsafe fn is_generated(columns: pg_sys::TupleDesc, number: i32) -> bool {
     (*attribute_of(columns, number - 1)).attgenerated != 0
 }
 
-/// Whether a trigger is the last BEFORE ROW INSERT trigger of its relation.
-unsafe fn is_last_before_insert(
-    trigger: &pg_sys::Trigger,
-    relation: &pg_sys::RelationData,
-) -> bool {
-    const BEFORE_INSERT: u32 =
-        pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
-    let Some(all) = relation.trigdesc.as_ref() else {
-        return false;
-    };
+/// Whether a trigger fires before a row is inserted.
+pub fn is_before_insert(trigger: &pg_sys::Trigger) -> bool {
+    fires_at_insert(trigger, pg_sys::TRIGGER_TYPE_BEFORE)
+}
+
+/// Whether a trigger fires after a row was inserted.
+pub fn is_after_insert(trigger: &pg_sys::Trigger) -> bool {
+    fires_at_insert(trigger, 0)
+}
+
+fn fires_at_insert(trigger: &pg_sys::Trigger, timing: u32) -> bool {
+    const TIMING: u32 = pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSTEAD;
+    const INSERTED_ROW: u32 = pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_INSERT;
+    let kind = u32::from(trigger.tgtype as u16);
+    kind & INSERTED_ROW == INSERTED_ROW && kind & TIMING == timing
+}
+
+/// The AFTER trigger that records what a BEFORE trigger judges, where that is the last BEFORE ROW INSERT trigger of its
+/// relation and the other one fires whatever the session is.
+unsafe fn recorder(trigger: &pg_sys::Trigger, relation: &pg_sys::RelationData) -> Option<Recorder> {
+    let all = relation.trigdesc.as_ref()?;
     // They fire in this order.
     let triggers = std::slice::from_raw_parts(all.triggers, all.numtriggers as usize);
-    let last = triggers
-        .iter()
-        .rfind(|t| t.tgtype as u16 as u32 & BEFORE_INSERT == BEFORE_INSERT);
-    last.is_some_and(|t| t.tgoid == trigger.tgoid)
+    let judge = triggers.iter().rposition(is_before_insert)?;
+    if triggers[judge].tgoid != trigger.tgoid {
+        return None;
+    }
+    let argument = CStr::from_ptr(*trigger.tgargs);
+    let records = |t: &pg_sys::Trigger| {
+        is_after_insert(t)
+            && t.tgenabled as u8 == pg_sys::TRIGGER_FIRES_ALWAYS
+            && t.tgqual.is_null()
+            && t.tgnargs == 1
+            && CStr::from_ptr(*t.tgargs) == argument
+            && is_ours(t.tgfoid, c"record_row")
+    };
+    let at = triggers.iter().position(records)?;
+    Some(Recorder {
+        trigger: triggers[at].tgoid,
+        from_judge: at as isize - judge as isize,
+    })
+}
+
+/// Whether a function is the one of the extension that has this name.
+unsafe fn is_ours(function: pg_sys::Oid, name: &CStr) -> bool {
+    let found = pg_sys::get_func_name(function);
+    let extension = pg_sys::get_extension_oid(c"cloudwalk_monitor".as_ptr(), true);
+    !found.is_null()
+        && CStr::from_ptr(found) == name
+        && extension != pg_sys::InvalidOid
+        && pg_sys::getExtensionOfObject(pg_sys::ProcedureRelationId, function) == extension
 }
 
 /// The server's TupleDescAttr, an inline function that is not bound.

@@ -10,6 +10,7 @@ use pgrx::{pg_guard, pg_sys};
 
 use crate::calendar;
 use crate::calling::finfo;
+use crate::certain;
 use crate::fault::{self, Boundary};
 use crate::overlay::{self, Opinion, Overlay, Reading};
 use crate::plan::{self, Plan};
@@ -35,7 +36,6 @@ thread_local! {
 }
 
 finfo!(pg_finfo_judge_row_wrapper);
-finfo!(pg_finfo_row_is_unrecorded_wrapper);
 finfo!(pg_finfo_record_row_wrapper);
 finfo!(pg_finfo_record_truncate_wrapper);
 finfo!(pg_finfo_rules_changed_wrapper);
@@ -92,7 +92,8 @@ fn judged_bucket(segment: Option<Segment>, plan: &Plan, time: Option<i64>) -> Op
     (time <= now.saturating_add(tolerance)).then_some(bucket)
 }
 
-/// BEFORE ROW INSERT: judges the row and fills `expected`, `score` and `verdict`.
+/// BEFORE ROW INSERT: judges the row and fills `expected`, `score` and `verdict`. Records it as well, where it is sure to
+/// be inserted.
 ///
 /// # Safety
 /// Called by the server as a trigger.
@@ -103,44 +104,64 @@ pub unsafe extern "C-unwind" fn judge_row_wrapper(
 ) -> pg_sys::Datum {
     let data = trigger_data(fcinfo);
     let tuple = data.tg_trigtuple;
-    if !settings::enabled() {
-        return pg_sys::Datum::from(tuple);
+    if !settings::enabled() && !certain::is_marked(data) {
+        return tuple.into();
     }
     let plan = match plan::of_trigger(data) {
         Ok(p) => p,
         Err(detail) => {
             fault_in(segment(fcinfo), "the table cannot be read", detail);
-            return pg_sys::Datum::from(tuple);
+            return tuple.into();
         }
     };
     let columns = (*data.tg_relation).rd_att;
     // A restored row keeps the verdict it had.
     if plan.verdict.is_none() {
-        return pg_sys::Datum::from(tuple);
+        return tuple.into();
     }
+    let certain = certain::mark_copy(data, &plan);
     let mut room = ROOM.take();
     room.fields.take(tuple, columns);
-    if plan.has_verdict(&room.fields) {
-        ROOM.set(room);
-        if quiet::session_restores() {
-            overlay::with(Overlay::restores);
-        }
-        return pg_sys::Datum::from(tuple);
+    let judged = settings::enabled() && !plan.has_verdict(&room.fields);
+    if !judged && settings::enabled() && quiet::session_restores() {
+        overlay::with(Overlay::restores);
     }
-    let segment = segment(fcinfo);
-    let row = plan.read(&room.fields, &mut room.key);
-    let opinion = match segment {
-        None => Opinion::LEARNING,
-        Some(s) => judge(s, &plan, &room.key, row),
+    let segment = if judged || certain {
+        segment(fcinfo)
+    } else {
+        None
     };
-    let filled = fill(&plan, tuple, columns, &mut room.fields, opinion);
+    let row = plan.read(&room.fields, &mut room.key);
+    let mut recorded = false;
+    let mut filled = tuple;
+    if judged {
+        let opinion = match segment {
+            None => Opinion::LEARNING,
+            Some(s) => {
+                let (opinion, noted) = judge(s, &plan, &room.key, &row, certain);
+                recorded = noted;
+                opinion
+            }
+        };
+        filled = fill(&plan, tuple, columns, &mut room.fields, opinion);
+    }
+    if certain && !recorded {
+        note(fcinfo, segment, &plan, &room.key, &row, 1, false);
+    }
     ROOM.set(room);
     filled.into()
 }
 
-fn judge(segment: Segment, plan: &Rc<Plan>, key: &[u8], row: plan::Row) -> Opinion {
+/// What is said of a row, and whether it was recorded with that, as it may be where it is `certain`.
+fn judge(
+    segment: Segment,
+    plan: &Rc<Plan>,
+    key: &[u8],
+    row: &plan::Row,
+    certain: bool,
+) -> (Opinion, bool) {
     let Some(bucket) = judged_bucket(Some(segment), plan, row.time) else {
-        return Opinion::LEARNING;
+        return (Opinion::LEARNING, false);
     };
     let now = unguarded::statement_start();
     let reading = Reading {
@@ -154,23 +175,33 @@ fn judge(segment: Segment, plan: &Rc<Plan>, key: &[u8], row: plan::Row) -> Opini
         if let Some(seat) = seat {
             worker::help_sealing(segment, seat, plan, bucket);
         }
-        // Others need more than to be added: that is the AFTER trigger's to do.
-        let simple =
-            plan.decides_last && matches!(Age::of(segment, seat, plan, bucket), Age::Recent);
-        overlay::with(|o| o.judge(segment, plan, key, reading, simple))
+        // Others need more than to be added.
+        let simple = certain
+            && row.count.is_some()
+            && matches!(Age::of(segment, seat, plan, bucket), Age::Recent);
+        let (opinion, place) = overlay::with(|o| o.judge(segment, plan, key, reading, simple));
+        (opinion, place.filter(|_| simple))
     });
     match judged {
-        Ok(o) => {
+        Ok((opinion, place)) => {
             segment
                 .header()
                 .stats
                 .scored
                 .fetch_add(1, Ordering::Relaxed);
-            o
+            let recorded = place.is_some_and(|p| {
+                // What fails here is tried once more, and told of.
+                fault::pure(|| {
+                    fault::at(Boundary::Record);
+                    overlay::with(|o| o.record_judged(p, reading));
+                })
+                .is_ok()
+            });
+            (opinion, recorded)
         }
         Err(detail) => {
             fault_in(Some(segment), "a reading could not be judged", detail);
-            Opinion::LEARNING
+            (Opinion::LEARNING, false)
         }
     }
 }
@@ -222,24 +253,6 @@ unsafe fn fill(
     new
 }
 
-/// The WHEN condition of the AFTER INSERT trigger: evaluated when a row has been inserted. Where it is the row judged last,
-/// it is recorded here, and the server need neither remember it nor read it again. Elsewhere it is harmless: it
-/// records nothing but what was judged and not heard of since, in the same command.
-///
-/// # Safety
-/// Called by the server as a function.
-#[no_mangle]
-pub unsafe extern "C-unwind" fn row_is_unrecorded_wrapper(
-    _fcinfo: pg_sys::FunctionCallInfo,
-) -> pg_sys::Datum {
-    // What fails here, the AFTER trigger tries again, and tells of it.
-    let recorded = fault::pure(|| {
-        fault::at(Boundary::Record);
-        overlay::with(Overlay::confirm)
-    });
-    pg_sys::Datum::from(recorded != Ok(true))
-}
-
 /// AFTER ROW INSERT, UPDATE or DELETE: records what was really done.
 ///
 /// # Safety
@@ -262,36 +275,46 @@ pub unsafe extern "C-unwind" fn record_row_wrapper(
     let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
     let inserted = event == pg_sys::TRIGGER_EVENT_INSERT;
     let updated = event == pg_sys::TRIGGER_EVENT_UPDATE;
-    let Room {
-        mut fields,
-        mut key,
-    } = ROOM.take();
-    let mut note = |tuple: pg_sys::HeapTuple, sign: i64| {
-        fields.take(tuple, columns);
-        let row = plan.read(&fields, &mut key);
-        let result = fault::pure(|| record(segment, &plan, &key, &row, sign, !inserted));
-        let written = result.and_then(|unfolded| match unfolded {
-            Some(since) => write_unfolded(fcinfo, &plan, since),
-            None => Ok(()),
-        });
-        if let Err(detail) = written {
-            overlay::with(Overlay::has_lost);
-            fault_in(segment, "a row could not be recorded", detail);
-        } else if row.count.is_none() && sign > 0 {
-            let detail = "The value column holds NaN or infinity; the row counts as zero.";
-            fault_in(segment, "a value is no number", detail.into());
-        }
+    let mut room = ROOM.take();
+    let mut read = |tuple: pg_sys::HeapTuple, sign: i64| {
+        room.fields.take(tuple, columns);
+        let row = plan.read(&room.fields, &mut room.key);
+        note(fcinfo, segment, &plan, &room.key, &row, sign, !inserted);
     };
     if inserted {
-        note(data.tg_trigtuple, 1);
+        read(data.tg_trigtuple, 1);
     } else {
-        note(data.tg_trigtuple, -1);
+        read(data.tg_trigtuple, -1);
         if updated {
-            note(data.tg_newtuple, 1);
+            read(data.tg_newtuple, 1);
         }
     }
-    ROOM.set(Room { fields, key });
+    ROOM.set(room);
     pg_sys::Datum::from(0usize)
+}
+
+/// Records one change. What fails is told of, and lost until the models are folded again.
+unsafe fn note(
+    fcinfo: pg_sys::FunctionCallInfo,
+    segment: Option<Segment>,
+    plan: &Rc<Plan>,
+    key: &[u8],
+    row: &plan::Row,
+    sign: i64,
+    correction: bool,
+) {
+    let result = fault::pure(|| record(segment, plan, key, row, sign, correction));
+    let written = result.and_then(|unfolded| match unfolded {
+        Some(since) => write_unfolded(fcinfo, plan, since),
+        None => Ok(()),
+    });
+    if let Err(detail) = written {
+        overlay::with(Overlay::has_lost);
+        fault_in(segment, "a row could not be recorded", detail);
+    } else if row.count.is_none() && sign > 0 {
+        let detail = "The value column holds NaN or infinity; the row counts as zero.";
+        fault_in(segment, "a value is no number", detail.into());
+    }
 }
 
 unsafe fn write_unfolded(
@@ -303,7 +326,7 @@ unsafe fn write_unfolded(
     fault::contained(|| unfolded::write(function, plan.monitor, since))
 }
 
-/// Records one change. Gives the time to be written to `unfolded`, where that is needed.
+/// Takes one change into the journal. Gives the time to be written to `unfolded`, where that is needed.
 fn record(
     segment: Option<Segment>,
     plan: &Rc<Plan>,

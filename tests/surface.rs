@@ -153,7 +153,7 @@ fn declared_types_are_the_rust_types() {
                 (SELECT string_agg(format_type(t, NULL), ',' ORDER BY i) FROM unnest(p.proallargtypes, p.proargmodes) WITH ORDINALITY u(t, mode, i) WHERE mode = 't') END \
            FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' \
            JOIN pg_extension x ON x.oid = d.refobjid AND x.extname = 'cloudwalk_monitor' \
-          WHERE l.lanname = 'c' AND p.prorettype <> 'trigger'::regtype AND p.proname <> 'row_is_unrecorded'",
+          WHERE l.lanname = 'c' AND p.prorettype <> 'trigger'::regtype",
     );
     assert_eq!(declared.len(), rust.len(), "each is declared once");
     for d in declared {
