@@ -23,7 +23,7 @@ use crate::monitor::Monitor;
 use crate::plan::Plan;
 use crate::shared::{self, Delta, Direction, PreparedWork, Seat, Segment, LIVE, NEVER, RING};
 use crate::unfolded::Noted;
-use crate::{calendar, unguarded, worker};
+use crate::{unguarded, worker};
 
 /// Journal entries of one transaction; past that it only remembers from where the table must be folded.
 const MAX_JOURNAL: usize = 4096;
@@ -944,7 +944,7 @@ impl Overlay {
     /// After the commit record: adds to the shared store.
     fn merge(&mut self, segment: Segment) {
         fault::at(Boundary::Commit);
-        let now = calendar::now();
+        let now = unguarded::commit_time();
         let mut wake = false;
         for (seat, until) in &self.ready_quiet {
             if segment.holds(*seat) {

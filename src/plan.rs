@@ -2,13 +2,13 @@
 //! relation has changed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
 
 use crate::calendar::Calendar;
+use crate::hash::QuickMap;
 use crate::measure::{self, Measure};
 use crate::{key, unguarded};
 
@@ -151,7 +151,7 @@ impl Fields {
 type Id = (u32, u32);
 
 thread_local! {
-    static PLANS: RefCell<HashMap<Id, Rc<Plan>>> = RefCell::new(HashMap::new());
+    static PLANS: RefCell<QuickMap<Id, Rc<Plan>>> = RefCell::default();
     /// The plan asked for last: a statement asks for the same again and again.
     static LAST: RefCell<Option<(Id, Rc<Plan>)>> = const { RefCell::new(None) };
     /// Whether a relation may have other columns than when the plans were made.
@@ -226,14 +226,9 @@ pub unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<Plan>, String>
     let id = (trigger.tgoid.to_u32(), relation.rd_id.to_u32());
     if STALE.replace(false) {
         LAST.set(None);
-        PLANS.with_borrow_mut(HashMap::clear);
+        PLANS.with_borrow_mut(QuickMap::clear);
     }
-    let last = LAST.with_borrow(|l| {
-        l.as_ref()
-            .filter(|(known, _)| *known == id)
-            .map(|(_, plan)| plan.clone())
-    });
-    if let Some(plan) = last {
+    if let Some(plan) = last(id) {
         return Ok(plan);
     }
     let plan = match PLANS.with_borrow(|p| p.get(&id).cloned()) {
@@ -253,13 +248,22 @@ pub unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<Plan>, String>
     Ok(plan)
 }
 
+/// The plan asked for last, if it is this one.
+fn last(id: Id) -> Option<Rc<Plan>> {
+    LAST.with_borrow(|l| {
+        l.as_ref()
+            .filter(|(known, _)| *known == id)
+            .map(|(_, plan)| plan.clone())
+    })
+}
+
 /// The plan of a trigger, where it was asked for before and nothing has changed since.
 pub fn known(trigger: pg_sys::Oid, relation: pg_sys::Oid) -> Option<Rc<Plan>> {
     let id = (trigger.to_u32(), relation.to_u32());
     if STALE.get() {
         return None;
     }
-    PLANS.with_borrow(|p| p.get(&id).cloned())
+    last(id).or_else(|| PLANS.with_borrow(|p| p.get(&id).cloned()))
 }
 
 unsafe fn resolve(

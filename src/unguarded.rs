@@ -12,6 +12,7 @@ mod server {
         pub fn GetCurrentCommandId(used: bool) -> pg_sys::CommandId;
         pub fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
         pub fn GetCurrentTimestamp() -> pg_sys::TimestampTz;
+        pub fn GetCurrentTransactionStopTimestamp() -> pg_sys::TimestampTz;
         pub fn GetTopTransactionIdIfAny() -> u32;
         pub fn LWLockAcquire(lock: *mut pg_sys::LWLock, mode: u32) -> bool;
         pub fn LWLockHeldByMe(lock: *mut pg_sys::LWLock) -> bool;
@@ -52,6 +53,13 @@ pub fn statement_start() -> i64 {
 pub fn now() -> i64 {
     // SAFETY: reads the system clock.
     unsafe { server::GetCurrentTimestamp() }
+}
+
+/// When the transaction that has committed did so: the clock was read for its commit record.
+#[inline]
+pub fn commit_time() -> i64 {
+    // SAFETY: reads a number, or the system clock.
+    unsafe { server::GetCurrentTransactionStopTimestamp() }
 }
 
 /// The id of the transaction, 0 where it has none.

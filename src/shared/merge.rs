@@ -86,8 +86,10 @@ impl Segment {
             }
         }
         for d in deltas.iter().filter(|d| d.rows > 0) {
-            let before = c.newest.fetch_max(d.bucket, Ordering::AcqRel);
-            if before < d.bucket {
+            // Looked at first: it moves once a bucket, and many write to what lies beside it.
+            if c.newest.load(Ordering::Acquire) < d.bucket
+                && c.newest.fetch_max(d.bucket, Ordering::AcqRel) < d.bucket
+            {
                 wake = true;
                 c.note_delay(d.bucket, now);
             }
