@@ -571,7 +571,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn kept(name: &str) -> Vec<u8> {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../detector/tests/states/v4");
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../detector/tests/states/v5");
     std::fs::read(format!("{directory}/{name}")).expect("a stored state")
 }
 

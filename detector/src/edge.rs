@@ -9,8 +9,10 @@ use core::f64::consts::LN_10;
 use crate::judgement::Channel;
 use crate::outlook::{Outlook, Window};
 use crate::series::LARGEST;
+use crate::tail::SCATTERED;
 
-/// Decades that the tail of a law of counts lies beyond its half deviance, at surprises of up to twelve.
+/// Decades that the tail of a law of counts lies beyond its half deviance, at surprises of up to twelve and dispersions of up to
+/// [`SCATTERED`].
 const BEYOND: f64 = 1.6;
 /// Decades at most that doubt about the mean costs, per unit of what it adds to the variance: half of `log10(1 + x)`.
 const COST: f64 = 0.2172;
@@ -140,6 +142,9 @@ fn most_of(sum: f64, mean: f64, dispersion: f64, wander: f64) -> f64 {
     let away = sum - mean;
     let wander = wander.min(dispersion);
     let dispersion = dispersion - wander;
+    if dispersion > SCATTERED {
+        return f64::INFINITY;
+    }
     let scale = 1.0 + dispersion * mean;
     let half_deviance = if away > 0.0 {
         away * away / (2.0 * mean * scale)
@@ -223,7 +228,7 @@ mod tests {
     fn no_law_is_surprised_by_more() {
         let mut asked = 0;
         for mean in [0.001, 0.1, 1.0, 3.3, 10.0, 60.0, 400.0, 5e3, 1e6] {
-            for dispersion in [0.0, 1e-4, 0.01, 0.1, 0.5, 2.0, 5.0] {
+            for dispersion in [0.0, 1e-4, 0.01, 0.1, 0.5, 2.0, SCATTERED] {
                 for wander in [0.0, 1e-4, 0.01, 0.3, 2.0] {
                     let law = Law {
                         mean,

@@ -34,6 +34,7 @@
 //! | `elementary` | logarithms and exponentials of our own, several at once |
 //! | `dispersion`, `level`, `season`, `window` | what a series learns: spread, levels and trend, the day's shape, the last 21 readings |
 //! | `outlook` | what all of that foretells of the next reading, and how a reading is judged by it |
+//! | `clump` | whether what is counted comes in groups |
 //! | `hour` | jobs: what a minute of the hour holds beyond the level |
 //! | `witness` | what the other kind of day says, while this one is young |
 //! | `habit` | how often a series surprises: what comes every hour is no surprise |
@@ -56,6 +57,7 @@
 #![deny(missing_docs)]
 
 pub mod bounds;
+mod clump;
 mod dispersion;
 mod edge;
 mod elementary;

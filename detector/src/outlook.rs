@@ -297,6 +297,23 @@ impl Outlook {
         }
     }
 
+    /// Has each sum scatter by this many means beyond its mean at least.
+    pub fn scatter(&mut self, excess: f64) {
+        let windows = [
+            Some(&mut self.point),
+            self.pair.as_mut(),
+            self.five.as_mut(),
+            self.ten.as_mut(),
+            self.twenty.as_mut(),
+        ];
+        for w in windows.into_iter().flatten() {
+            w.dispersion = w.dispersion.max(excess / w.mean);
+        }
+        if let Some(long) = &mut self.long {
+            long.dispersion = long.dispersion.max(excess / long.mean);
+        }
+    }
+
     /// Judges a reading (a finite count, at least 0).
     pub fn judge(&self, x: f64) -> Judgement {
         let mut j = self.speak(x);

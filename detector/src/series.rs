@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
+use crate::clump::Clumps;
 use crate::dispersion::{self, Dispersion, Dispersions, Residual};
 use crate::elementary::{exp, exps, ln};
 use crate::habit::Habit;
@@ -68,6 +69,8 @@ const LONG_YOUTH: f64 = 1.3;
 const LONG_KNOWN: f64 = 1.25;
 /// Path of the season beyond which it is counted anew.
 const PATH: f64 = 2.0;
+/// Readings after which the level is not one of the first few, and empty buckets say how readings come.
+const LEVEL_KNOWN: u64 = 60;
 /// How far a reading is believed while an incident is open.
 const INCIDENT_BELIEF: f64 = 0.02;
 /// Long surprise up to which the departure learns fully, and where it would learn nothing (it never
@@ -122,6 +125,8 @@ pub struct Series {
     width: u8,
     /// Its minute of the day.
     minute: u16,
+    /// Whether what is counted comes in groups.
+    clumps: Clumps,
 }
 
 /// What a series foretells of a bucket; see [`Series::foretell`].
@@ -181,6 +186,7 @@ impl Series {
             was_known: 0,
             width: 0,
             minute: 0,
+            clumps: Clumps::NEW,
         }
     }
 
@@ -338,7 +344,7 @@ impl Series {
             let expected = if self.readings == 0 {
                 0.0
             } else {
-                exp(self.levels.fast)
+                exp(self.levels.fast) + self.hour.extra(self.minute, self.width)
             };
             return Judgement::learning(expected, 0.0);
         }
@@ -503,6 +509,10 @@ impl Series {
             self.witness.follow(level);
         }
         self.learn_run(o, x);
+        let is_followed = !in_incident && self.doubt == 0.0 && o.readings >= LEVEL_KNOWN;
+        if is_followed && o.extra == 0.0 {
+            self.clumps.learn(x, o.slow, self.readings);
+        }
         if !in_incident {
             // What the others explain is still more than the spread of this series.
             let alone = Judgement {
@@ -812,8 +822,9 @@ impl Series {
         if self.watch.is_open() {
             doubt += square(f64::from(self.watch.age()) * self.wander());
         }
-        let fast_variance = fast_gain / fast + doubt;
-        let slow_variance = slow_gain / slow;
+        let excess = self.clumps.excess();
+        let fast_variance = fast_gain / fast * (1.0 + excess) + doubt;
+        let slow_variance = slow_gain / slow * (1.0 + excess);
         let point_bound = self.dispersions.point.bound(&dispersion::POINT);
         let five_bound = self.dispersions.five.bound(&dispersion::FIVE);
         let twenty_bound = self.dispersions.twenty.bound(&dispersion::TWENTY);
@@ -956,6 +967,9 @@ impl Series {
             last_nineteen: nineteen.readings,
             habit: self.habit,
         };
+        if excess > 0.0 {
+            outlook.scatter(excess);
+        }
         if self.others.is_fresh(self.now) {
             let usual = self.usual_now();
             outlook.beside(|window, length| {

@@ -18,7 +18,7 @@ use crate::series::Series;
 use crate::value::Values;
 
 /// The version written.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 6;
 /// The version before: read, not written.
 pub const PREVIOUS: u8 = VERSION - 1;
 

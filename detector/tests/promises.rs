@@ -111,6 +111,37 @@ fn what_came_before_a_feed_is_forgotten_when_it_is_accepted() {
     }
 }
 
+/// Arrivals in groups of three, of a count in five minutes and one a minute: their scatter is theirs, and hardly ever told
+/// of. What lasts and is far beyond it is.
+#[test]
+fn groups_are_no_incidents() {
+    for (mean, most) in [(0.2, 120), (1.0, 5)] {
+        let (mut told, mut found) = (0, 0);
+        for seed in 0..20 {
+            let (mut model, mut random) = (Model::new(), Random::new(seed));
+            // Groups of a geometric size: so the variance is five times the mean.
+            let grouped = |random: &mut Random, mean: f64| {
+                (0..random.poisson(mean / 3.0) as u32)
+                    .map(|_| 1.0 + (random.uniform().ln() / (2.0_f64 / 3.0).ln()).floor())
+                    .sum::<f64>()
+            };
+            for bucket in 0..5 * DAY {
+                let day = if bucket < 5 * DAY - 60 { 1.0 } else { 20.0 };
+                if bucket == 5 * DAY - 60 {
+                    told += model.incidents();
+                }
+                let x = grouped(&mut random, mean * day);
+                model.step(x, minute(bucket), MINUTE);
+            }
+            let last = model.last_incident().copied().unwrap_or(Incident::NONE);
+            found += i32::from(last.opened >= 5 * DAY - 60 && last.direction > 0);
+        }
+        // A hundred days.
+        assert!(told <= most, "{mean}: {told}");
+        assert_eq!(found, 20, "{mean}");
+    }
+}
+
 /// Incidents that begin at `from` or later, of twenty series of some days, every day the same.
 fn told_from(from: i64, days: i64, family: Family, mean: impl Fn(f64) -> f64) -> Vec<Incident> {
     let mut told = Vec::new();

@@ -160,6 +160,6 @@ fn errors_name_what_is_wrong() {
     let error: &dyn std::error::Error = &StateError::Version(9);
     assert_eq!(
         error.to_string(),
-        "state has version 9, this build reads versions 4 and 5"
+        "state has version 9, this build reads versions 5 and 6"
     );
 }

@@ -14,7 +14,7 @@ use crate::ratio::Membership;
 /// Says "this is ours"; written last by the creator.
 pub const MAGIC: u64 = 0x636c_6f75_6477_6d31;
 /// Changes with every change of this file or of a state of the detector.
-pub const LAYOUT: u32 = 22;
+pub const LAYOUT: u32 = 23;
 /// Unsealed buckets a series can hold. Lateness and a lagging worker have to fit in.
 pub const RING: usize = 32;
 /// Monitors of one database.

@@ -1,18 +1,20 @@
 //! What the version before stored otherwise, and what becomes of it. Types that are not named here are laid out as they
 //! were. With each new version this file is written anew, and `tests/states/` shows what it has to read.
 //!
-//! A series of version 4 kept the factor of its season and the run of zeros as doubles; it had no witness, which is called
-//! when it is needed; and its habits did not know how great a surprise had been.
+//! A series of version 5 did not know whether what it counts comes in groups.
 
 use serde::{Deserialize, Serialize};
 
 use super::{read, State, StateError};
+use crate::clump::Clumps;
 use crate::dispersion::Dispersions;
 use crate::family::Model;
 use crate::ground::Ground;
+use crate::habit::Habit;
 use crate::hour::Hour;
 use crate::incident::{Incident, Watch, REMEMBERED};
 use crate::level::Levels;
+use crate::season::Season;
 use crate::series::Series;
 use crate::value::Values;
 use crate::volume::{Others, Volume};
@@ -20,58 +22,21 @@ use crate::window::Windows;
 use crate::witness::Witness;
 
 #[derive(Serialize, Deserialize)]
-struct Means(#[serde(with = "serde_big_array::BigArray")] [f32; 48]);
-
-#[derive(Serialize, Deserialize)]
-struct Profile {
-    mean: Means,
-    #[serde(with = "serde_big_array::BigArray")]
-    days: [u8; 48],
-}
-
-#[derive(Deserialize)]
-struct OldSeason {
-    logs: [f64; 5],
-    every: Means,
-    of_kind: [Profile; 2],
-    readings: u32,
-    kept: [u8; 6],
-    last_minute: u16,
-    claim: u8,
-    #[allow(dead_code)]
-    spare: [u8; 3],
-}
-
-/// A surprise of 200 decades, as habits keep it.
-const GREATEST: u8 = 92;
-
-#[derive(Deserialize)]
-struct OldHabit {
-    sides: [[([u8; 7], u8); 2]; 2],
-    since: [[u16; 2]; 2],
-    age: u16,
-    #[allow(dead_code)]
-    spare: [u8; 6],
-}
-
-#[derive(Deserialize)]
 struct OldSeries {
     recent: [Incident; REMEMBERED],
     readings: u64,
     last_bucket: i64,
     levels: Levels,
-    path: f64,
-    #[allow(dead_code)]
-    factor: f64,
-    /// The doubt and the long means.
-    numbers: [f64; 3],
-    run: [f64; 2],
+    /// The path, the doubt and the long means.
+    numbers: [f64; 4],
+    run: [f32; 2],
     dispersions: Dispersions,
-    season: OldSeason,
+    season: Season,
+    witness: Witness,
     watch: Watch,
     windows: Windows,
     others: Others,
-    habit: OldHabit,
+    habit: Habit,
     hour: Hour,
     now: i64,
     run_length: u32,
@@ -81,44 +46,10 @@ struct OldSeries {
     minute: u16,
 }
 
-/// Fields of today in their order, as far as they are laid out otherwise: the types are private to where they belong, so
-/// a state is made of its bytes.
-type Season<'a> = (
-    ([f64; 5], [f32; 2], &'a Means, &'a [Profile; 2]),
-    (u32, [u8; 6], u16, u8),
-    [u8; 3],
-);
-
-impl OldSeason {
-    fn renewed(&self) -> Season<'_> {
-        (
-            (self.logs, [0.0; 2], &self.every, &self.of_kind),
-            (self.readings, self.kept, self.last_minute, self.claim),
-            // No witness, and a kind of day that has long begun.
-            [0, u8::MAX, 0],
-        )
-    }
-}
-
 impl OldSeries {
-    /// The bytes of the series of today.
+    /// The bytes of the series of today: what is new comes last.
     fn renewed(&self) -> Result<Vec<u8>, StateError> {
-        let habit = &self.habit;
-        // What was met is taken to have been as great as can be told: it fades.
-        let sides = habit
-            .sides
-            .map(|views| views.map(|(occasions, reached)| (occasions, reached, GREATEST)));
-        let fields = (
-            (&self.recent, self.readings, self.last_bucket),
-            (&self.levels, self.path, self.numbers),
-            self.run.map(|of_run| of_run as f32),
-            (&self.dispersions, self.season.renewed(), Witness::NONE),
-            (&self.watch, &self.windows, &self.others),
-            (sides, habit.since, habit.age, [0_u8; 2]),
-            (&self.hour, self.now, self.run_length, self.incidents),
-            (self.was_known, self.width, self.minute),
-        );
-        bytes_of(&fields)
+        bytes_of(&(self, Clumps::NEW))
     }
 }
 
