@@ -25,6 +25,9 @@ const MEMORY: f64 = 7560.0;
 /// Occasions from which a size is known to be usual in part, and in full.
 const FEW: f64 = 12.0;
 const MANY: f64 = 24.0;
+/// Share of them that is enough of readings that are too high by themselves: what lasts is told of by its sums all the same,
+/// a few readings later.
+const SOON: f64 = 0.5;
 /// By how much fewer they may be where as many occasions of the next lesser size were not of this one.
 const LESS: f64 = 0.75;
 /// Times the greatest surprise there was, beyond which habits say nothing.
@@ -69,14 +72,14 @@ impl Side {
     };
 
     /// What a surprise is worth: where occasions of its size are many, what their number says. What lies beyond the
-    /// greatest one is added in full.
-    fn tempered(&self, surprise: f64) -> f64 {
+    /// greatest one is added in full. `enough`: the share of occasions that it takes.
+    fn tempered(&self, surprise: f64, enough: f64) -> f64 {
         // As nearly always; the sizes need not be counted.
         if surprise < EDGES[0] {
             return surprise;
         }
         let size = size(surprise).max(1) - 1;
-        let known = self.known(size);
+        let known = self.known(size, enough);
         if known <= 0.0 {
             return surprise;
         }
@@ -86,11 +89,11 @@ impl Side {
     }
 
     /// How far a size is known to be usual, 0 to 1: never further than a lesser one.
-    fn known(&self, size: usize) -> f64 {
+    fn known(&self, size: usize, enough: f64) -> f64 {
         let (mut known, mut lesser) = (1.0_f64, None);
         for occasions in self.occasions[..=size].iter().map(|o| f64::from(*o)) {
             let beside = lesser.map_or(0.0, |lesser: f64| (lesser - occasions).max(0.0));
-            let needed = 1.0 - LESS * (beside / MANY).min(1.0);
+            let needed = enough * (1.0 - LESS * (beside / MANY).min(1.0));
             let share = (occasions - needed * FEW) / (needed * (MANY - FEW));
             known = known.min(share.clamp(0.0, 1.0));
             lesser = Some(occasions);
@@ -142,7 +145,9 @@ impl Habit {
     /// rising with it.
     pub fn tempered(&self, channel: Channel, signed: f64) -> f64 {
         let side = &self.sides[usize::from(signed < 0.0)][view(channel)];
-        side.tempered(signed.abs()).copysign(signed)
+        let is_single_rise = channel == Channel::Point && signed > 0.0;
+        let enough = if is_single_rise { SOON } else { 1.0 };
+        side.tempered(signed.abs(), enough).copysign(signed)
     }
 
     /// Takes the surprises of a reading as its law has them, in the order of [`Channel::ALL`].
@@ -203,8 +208,11 @@ mod tests {
     #[test]
     fn few_occasions_say_nothing() {
         let mut habit = Habit::NEW;
-        (0..12).for_each(|_| occasion(&mut habit, 20.0, 200));
+        (0..6).for_each(|_| occasion(&mut habit, 20.0, 200));
         assert_eq!(habit.tempered(Channel::Point, 20.0), 20.0);
+        let mut habit = Habit::NEW;
+        (0..12).for_each(|_| occasion(&mut habit, -20.0, 200));
+        assert_eq!(habit.tempered(Channel::Point, -20.0), -20.0);
     }
 
     #[test]
@@ -234,7 +242,7 @@ mod tests {
         assert!(habit.tempered(Channel::Point, 14.0) < 5.0);
         // As many of that size alone, as incidents are.
         let mut habit = Habit::NEW;
-        (0..21).for_each(|_| occasion(&mut habit, 14.0, 358));
+        (0..7).for_each(|_| occasion(&mut habit, 14.0, 358));
         assert!(habit.tempered(Channel::Point, 14.0) > 10.0);
     }
 

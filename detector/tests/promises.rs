@@ -142,6 +142,33 @@ fn groups_are_no_incidents() {
     }
 }
 
+/// Minutes of four times as many, each two hours for three days: they are told of less, and ten such minutes in a row are
+/// told of before the fifth is over.
+#[test]
+fn what_lasts_is_told_where_single_minutes_are_a_habit() {
+    let (mut later, mut found) = (0, 0);
+    for seed in 0..20 {
+        let (mut model, mut random) = (Model::new(), Random::new(seed));
+        let (batches, storm) = (DAY..4 * DAY, 4 * DAY + 60);
+        let mut known = 0;
+        for bucket in 0..storm + 5 {
+            let is_high = batches.contains(&bucket) && bucket % 120 == 0 || bucket >= storm;
+            let mean = if is_high { 200.0 } else { 50.0 };
+            if bucket == 2 * DAY + 120 {
+                known = model.incidents();
+            }
+            if bucket == storm {
+                later += model.incidents() - known;
+            }
+            model.step(random.poisson(mean), minute(bucket), MINUTE);
+        }
+        let last = model.last_incident().copied().unwrap_or(Incident::NONE);
+        found += i32::from(last.opened >= storm && last.direction > 0);
+    }
+    assert!(later <= 360, "{later} of 460");
+    assert_eq!(found, 20);
+}
+
 /// Incidents that begin at `from` or later, of twenty series of some days, every day the same.
 fn told_from(from: i64, days: i64, family: Family, mean: impl Fn(f64) -> f64) -> Vec<Incident> {
     let mut told = Vec::new();
