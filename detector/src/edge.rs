@@ -6,6 +6,7 @@
 
 use core::f64::consts::LN_10;
 
+use crate::incident::OPEN;
 use crate::judgement::Channel;
 use crate::outlook::{Outlook, Window};
 use crate::series::LARGEST;
@@ -87,6 +88,7 @@ pub(crate) fn silence(o: &Outlook, within: f64) -> Option<(f64, f64)> {
 
 /// Signed surprise of a look, as it is heard.
 fn speaks(o: &Outlook, look: Look, x: f64) -> f64 {
+    let x = seen(o, look, x);
     let of = |w: &Option<Window>| w.as_ref().map_or(0.0, |w| w.surprise(x).beside);
     let (channel, signed) = match look {
         Look::Single => (Channel::Point, o.single(x).beside),
@@ -109,6 +111,22 @@ fn speaks(o: &Outlook, look: Look, x: f64) -> f64 {
     o.habit.tempered(channel, signed)
 }
 
+/// What a look takes a reading for.
+fn seen(o: &Outlook, look: Look, x: f64) -> f64 {
+    match look {
+        Look::Single => x,
+        _ => o.for_sums(x),
+    }
+}
+
+/// The greatest reading that its own law does not tell of.
+pub(crate) fn told_from(o: &Outlook) -> f64 {
+    let within = o.mean().floor();
+    let guess = estimate(&o.point, OPEN, true).clamp(within, LARGEST);
+    let single = |x: f64| o.single(x).beside;
+    last_silent(o, within, LARGEST, guess, true, &single)
+}
+
 /// Whether the run of zeros speaks if it goes on.
 fn zeros_speak(o: &Outlook) -> bool {
     let zeros = o.run.surprise(o.point_bound);
@@ -117,6 +135,7 @@ fn zeros_speak(o: &Outlook) -> bool {
 
 /// Whether a look is silent beyond doubt.
 fn is_plain(o: &Outlook, look: Look, x: f64) -> bool {
+    let x = seen(o, look, x);
     let within = |w: &Option<Window>| w.as_ref().is_none_or(|w| most(w, x) < o.open);
     match look {
         Look::Single => most(&o.point, x) < o.open,

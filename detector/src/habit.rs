@@ -18,6 +18,8 @@ use crate::judgement::Channel;
 /// Surprises, in decades, from which occasions are counted.
 const EDGES: [f64; SIZES] = [3.0, 5.0, 8.0, 14.0, 30.0, 75.0, 200.0];
 const SIZES: usize = 7;
+/// Number of the size from which a reading is far too high.
+const FAR: usize = 1;
 /// Readings after which the occasions counted so far count half.
 const HALVED: u16 = 5040;
 /// Readings that occasions are counted over, on average: so many, half of those before, and so on.
@@ -27,7 +29,7 @@ const FEW: f64 = 12.0;
 const MANY: f64 = 24.0;
 /// Share of them that is enough of readings that are too high by themselves: what lasts is told of by its sums all the same,
 /// a few readings later.
-const SOON: f64 = 0.5;
+const SOON: f64 = 0.4;
 /// By how much fewer they may be where as many occasions of the next lesser size were not of this one.
 const LESS: f64 = 0.75;
 /// Times the greatest surprise there was, beyond which habits say nothing.
@@ -150,6 +152,12 @@ impl Habit {
         side.tempered(signed.abs(), enough).copysign(signed)
     }
 
+    /// Whether readings that are far too high by themselves may be usual.
+    pub fn knows_rises(&self) -> bool {
+        let rises = &self.sides[0][view(Channel::Point)];
+        rises.occasions[FAR] > 1 && rises.known(FAR, SOON) > 0.0
+    }
+
     /// Takes the surprises of a reading as its law has them, in the order of [`Channel::ALL`].
     pub fn learn(&mut self, channels: &[f64; 5]) {
         self.age += 1;
@@ -208,11 +216,22 @@ mod tests {
     #[test]
     fn few_occasions_say_nothing() {
         let mut habit = Habit::NEW;
-        (0..6).for_each(|_| occasion(&mut habit, 20.0, 200));
+        (0..4).for_each(|_| occasion(&mut habit, 20.0, 200));
         assert_eq!(habit.tempered(Channel::Point, 20.0), 20.0);
         let mut habit = Habit::NEW;
         (0..12).for_each(|_| occasion(&mut habit, -20.0, 200));
         assert_eq!(habit.tempered(Channel::Point, -20.0), -20.0);
+    }
+
+    /// Of a month of days with one of them each, it is told of each.
+    #[test]
+    fn what_comes_once_a_day_is_a_surprise() {
+        let mut habit = Habit::NEW;
+        for day in 0..30 {
+            let tempered = habit.tempered(Channel::Point, 14.0);
+            assert!(tempered > 8.0, "{day}: {tempered}");
+            occasion(&mut habit, 14.0, 1439);
+        }
     }
 
     #[test]
@@ -242,7 +261,7 @@ mod tests {
         assert!(habit.tempered(Channel::Point, 14.0) < 5.0);
         // As many of that size alone, as incidents are.
         let mut habit = Habit::NEW;
-        (0..7).for_each(|_| occasion(&mut habit, 14.0, 358));
+        (0..5).for_each(|_| occasion(&mut habit, 14.0, 358));
         assert!(habit.tempered(Channel::Point, 14.0) > 10.0);
     }
 

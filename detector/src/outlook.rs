@@ -273,6 +273,8 @@ pub(crate) struct Outlook {
     pub last_nineteen: f64,
     /// How often the series has surprised before.
     pub habit: Habit,
+    /// The greatest reading that is not told of by itself, where greater ones may be usual; else infinite.
+    pub told_from: f64,
 }
 
 impl Outlook {
@@ -314,6 +316,20 @@ impl Outlook {
         }
     }
 
+    /// What sums are to take a reading for. One that is usual though its law does not know it is no more than the greatest
+    /// that is not told of: else its sums would tell of it. Several in a row still add up.
+    pub fn for_sums(&self, x: f64) -> f64 {
+        if x <= self.told_from {
+            return x;
+        }
+        let single = self.single(x).beside;
+        if self.habit.tempered(Channel::Point, single) < OPEN {
+            self.told_from
+        } else {
+            x
+        }
+    }
+
     /// Judges a reading (a finite count, at least 0).
     pub fn judge(&self, x: f64) -> Judgement {
         let mut j = self.speak(x);
@@ -337,24 +353,26 @@ impl Outlook {
             held: self.held,
             ..Judgement::learning(self.mean(), x)
         };
-        let of = |w: &Option<Window>| w.as_ref().map_or(Asked::NOTHING, |w| w.asked(x));
+        let summed = self.for_sums(x);
+        let of = |w: &Option<Window>| w.as_ref().map_or(Asked::NOTHING, |w| w.asked(summed));
         let [by_point, by_pair, by_five, by_long, by_ten, by_twenty] = Law::all::<6, 4>(&[
             self.point.asked_of(x, x),
             of(&self.pair),
             of(&self.five),
             self.long
                 .as_ref()
-                .map_or(Asked::NOTHING, |l| l.asked(x - self.extra)),
+                .map_or(Asked::NOTHING, |l| l.asked(summed - self.extra)),
             of(&self.ten),
             of(&self.twenty),
         ]);
         let single = capped(|| x, x, &self.point, by_point);
         let with_last = self
-            .pair_on_its_side(x)
-            .map(|pair| pair.heard(x, by_pair))
+            .pair_on_its_side(summed)
+            .map(|pair| pair.heard(summed, by_pair))
             .filter(|both| both.beside.abs() > single.beside.abs());
         let of = |w: &Option<Window>, decades: f64| {
-            w.as_ref().map_or(Surprise::NONE, |w| w.heard(x, decades))
+            w.as_ref()
+                .map_or(Surprise::NONE, |w| w.heard(summed, decades))
         };
         let (ten, twenty) = (of(&self.ten, by_ten), of(&self.twenty, by_twenty));
         let ten_decides = ten.beside.abs() > twenty.beside.abs();
@@ -367,7 +385,7 @@ impl Outlook {
             with_last.unwrap_or(single),
             of(&self.five, by_five),
             if ten_decides { ten } else { twenty },
-            self.long_heard(x, by_long),
+            self.long_heard(summed, by_long),
             Surprise {
                 alone: zeros,
                 beside: zeros,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::Bounds;
 use crate::clump::Clumps;
 use crate::dispersion::{self, Dispersion, Dispersions, Residual};
+use crate::edge;
 use crate::elementary::{exp, exps, ln};
 use crate::habit::Habit;
 use crate::hour::{self, Hour};
@@ -503,7 +504,8 @@ impl Series {
             self.learn_hour(o, x);
         }
         let clipped = clip(o, x) - o.extra;
-        self.long_observed += (x - o.extra - self.long_observed) * LONG_RATE;
+        let summed = o.for_sums(x) - o.extra;
+        self.long_observed += (summed - self.long_observed) * LONG_RATE;
         self.long_expected += (o.long_level - self.long_expected) * LONG_RATE;
         if let Some(level) = o.witness {
             self.witness.follow(level);
@@ -532,7 +534,7 @@ impl Series {
         self.windows.put(
             self.readings,
             Slot {
-                reading: x - o.extra,
+                reading: summed,
                 factor: o.factor,
                 fast: self.levels.fast - self.path,
                 slow: self.levels.slow - self.path,
@@ -966,6 +968,7 @@ impl Series {
             },
             last_nineteen: nineteen.readings,
             habit: self.habit,
+            told_from: f64::INFINITY,
         };
         if excess > 0.0 {
             outlook.scatter(excess);
@@ -979,6 +982,9 @@ impl Series {
                 };
                 self.others.foretell(self.now, window, usual)
             });
+        }
+        if self.habit.knows_rises() {
+            outlook.told_from = edge::told_from(&outlook);
         }
         outlook
     }
