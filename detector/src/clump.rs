@@ -130,7 +130,7 @@ mod tests {
         let clumps = read(0.025, 0, 0.0);
         let (mut foretold, mut parts) = (4.0, 0.0);
         for _ in 0..20_000_u32 {
-            let h: f64 = (4.0 / foretold as f64).clamp(LEAST, 1.0);
+            let h = (4.0_f64 / foretold).clamp(LEAST, 1.0);
             parts = (1.0 - (-0.025 * h).exp()) / h;
             foretold += parts;
         }
