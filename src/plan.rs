@@ -358,27 +358,27 @@ fn fires_at_insert(trigger: &pg_sys::Trigger, timing: u32) -> bool {
 }
 
 /// The AFTER trigger that records what a BEFORE trigger judges, where that is the last BEFORE ROW INSERT trigger of its
-/// relation and the other one fires whatever the session is.
+/// relation and both fire whatever the session and the row are.
 unsafe fn recorder(trigger: &pg_sys::Trigger, relation: &pg_sys::RelationData) -> Option<Recorder> {
     let all = relation.trigdesc.as_ref()?;
     // They fire in this order.
     let triggers = std::slice::from_raw_parts(all.triggers, all.numtriggers as usize);
     let judge = triggers.iter().rposition(is_before_insert)?;
-    if triggers[judge].tgoid != trigger.tgoid {
+    let always = |t: &pg_sys::Trigger| {
+        t.tgenabled as u8 == pg_sys::TRIGGER_FIRES_ALWAYS && t.tgqual.is_null()
+    };
+    if triggers[judge].tgoid != trigger.tgoid || !always(&triggers[judge]) {
         return None;
     }
     let argument = CStr::from_ptr(*trigger.tgargs);
     let records = |t: &pg_sys::Trigger| {
-        is_after_insert(t)
-            && t.tgenabled as u8 == pg_sys::TRIGGER_FIRES_ALWAYS
-            && t.tgqual.is_null()
-            && t.tgnargs == 1
-            && CStr::from_ptr(*t.tgargs) == argument
-            && is_ours(t.tgfoid, c"record_row")
+        is_after_insert(t) && always(t) && t.tgnargs == 1 && CStr::from_ptr(*t.tgargs) == argument
     };
     let at = triggers.iter().position(records)?;
-    Some(Recorder {
-        trigger: triggers[at].tgoid,
+    let (found, function) = (triggers[at].tgoid, triggers[at].tgfoid);
+    // From here on the catalog is asked, which may renew what the relation's cache holds.
+    is_ours(function, c"record_row").then_some(Recorder {
+        trigger: found,
         from_judge: at as isize - judge as isize,
     })
 }

@@ -110,16 +110,18 @@ pub unsafe extern "C-unwind" fn judge_row_wrapper(
     let plan = match plan::of_trigger(data) {
         Ok(p) => p,
         Err(detail) => {
+            lost_if_marked(data);
             fault_in(segment(fcinfo), "the table cannot be read", detail);
             return tuple.into();
         }
     };
     let columns = (*data.tg_relation).rd_att;
-    // A restored row keeps the verdict it had.
     if plan.verdict.is_none() {
+        lost_if_marked(data);
         return tuple.into();
     }
     let certain = certain::mark_copy(data, &plan);
+    // A restored row keeps the verdict it had.
     let mut room = ROOM.take();
     room.fields.take(tuple, columns);
     let judged = settings::enabled() && !plan.has_verdict(&room.fields);
@@ -152,6 +154,13 @@ pub unsafe extern "C-unwind" fn judge_row_wrapper(
     filled.into()
 }
 
+/// Nobody else records the row of a marked statement.
+fn lost_if_marked(data: &pg_sys::TriggerData) {
+    if certain::is_marked(data) {
+        overlay::with(Overlay::has_lost);
+    }
+}
+
 /// What is said of a row, and whether it was recorded with that, as it may be where it is `certain`.
 fn judge(
     segment: Segment,
@@ -179,7 +188,7 @@ fn judge(
         let simple = certain
             && row.count.is_some()
             && matches!(Age::of(segment, seat, plan, bucket), Age::Recent);
-        let (opinion, place) = overlay::with(|o| o.judge(segment, plan, key, reading, simple));
+        let (opinion, place) = overlay::with(|o| o.judge(segment, plan, key, reading, certain));
         (opinion, place.filter(|_| simple))
     });
     match judged {

@@ -121,7 +121,7 @@ fn seen(o: &Outlook, look: Look, x: f64) -> f64 {
 
 /// The greatest reading that its own law does not tell of.
 pub(crate) fn told_from(o: &Outlook) -> f64 {
-    let within = o.mean().floor();
+    let within = o.mean().floor().min(LARGEST);
     let guess = estimate(&o.point, OPEN, true).clamp(within, LARGEST);
     let single = |x: f64| o.single(x).beside;
     last_silent(o, within, LARGEST, guess, true, &single)

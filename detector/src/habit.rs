@@ -160,7 +160,7 @@ impl Habit {
 
     /// Takes the surprises of a reading as its law has them, in the order of [`Channel::ALL`].
     pub fn learn(&mut self, channels: &[f64; 5]) {
-        self.age += 1;
+        self.age = self.age.saturating_add(1);
         if self.age >= HALVED {
             self.age = 0;
             for side in self.sides.iter_mut().flatten() {
