@@ -7,7 +7,7 @@
 //! statement, and ends with it.
 
 use std::cell::Cell;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 
 use pgrx::pg_sys;
 
@@ -16,11 +16,13 @@ use crate::plan::{self, Plan};
 
 mod server {
     use pgrx::pg_sys;
-    use std::ffi::c_int;
+    use std::ffi::{c_int, c_void};
 
     extern "C-unwind" {
         // Without pgrx's guard: an error goes through to whoever waits for it, with all its fields.
         pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
+        // Never called, only compared: as a function of its own, which a wrapped one is not.
+        pub fn CopyFromErrorCallback(arg: *mut c_void);
     }
 }
 
@@ -155,15 +157,10 @@ pub unsafe fn mark_copy(data: &pg_sys::TriggerData, plan: &Plan) -> bool {
 /// Whether nothing lies between a COPY FROM and the call at hand: functions that run statements, and these, say where
 /// they are if there is an error, and then it would be they who say it first.
 unsafe fn is_called_by_copy() -> bool {
-    type Callback = unsafe extern "C-unwind" fn(*mut std::ffi::c_void);
-    let of_copy: Callback = copy_says_where;
+    type Callback = unsafe extern "C-unwind" fn(*mut c_void);
+    let of_copy: Callback = server::CopyFromErrorCallback;
     pg_sys::error_context_stack
         .as_ref()
         .and_then(|c| c.callback)
         .is_some_and(|c| std::ptr::fn_addr_eq(c, of_copy))
-}
-
-extern "C-unwind" {
-    #[link_name = "CopyFromErrorCallback"]
-    fn copy_says_where(arg: *mut std::ffi::c_void);
 }

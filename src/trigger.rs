@@ -124,15 +124,16 @@ pub unsafe extern "C-unwind" fn judge_row_wrapper(
     // A restored row keeps the verdict it had.
     let mut room = ROOM.take();
     room.fields.take(tuple, columns);
-    let judged = settings::enabled() && !plan.has_verdict(&room.fields);
-    if !judged && settings::enabled() && quiet::session_restores() {
+    let enabled = settings::enabled();
+    let judged = enabled && !plan.has_verdict(&room.fields);
+    if enabled && !judged && quiet::session_restores() {
         overlay::with(Overlay::restores);
     }
-    let segment = if judged || certain {
-        segment(fcinfo)
-    } else {
-        None
-    };
+    if !judged && !certain {
+        ROOM.set(room);
+        return tuple.into();
+    }
+    let segment = segment(fcinfo);
     let row = plan.read(&room.fields, &mut room.key);
     let mut recorded = false;
     let mut filled = tuple;
