@@ -228,22 +228,16 @@ pub unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<Plan>, String>
         LAST.set(None);
         PLANS.with_borrow_mut(QuickMap::clear);
     }
-    if let Some(plan) = last(id) {
+    if let Some(plan) = known(trigger.tgoid, relation.rd_id) {
         return Ok(plan);
     }
-    let plan = match PLANS.with_borrow(|p| p.get(&id).cloned()) {
-        Some(plan) => plan,
-        None => {
-            let plan = Rc::new(resolve(trigger, relation)?);
-            PLANS.with_borrow_mut(|p| {
-                if p.len() > 512 {
-                    p.clear();
-                }
-                p.insert(id, plan.clone())
-            });
-            plan
+    let plan = Rc::new(resolve(trigger, relation)?);
+    PLANS.with_borrow_mut(|p| {
+        if p.len() > 512 {
+            p.clear();
         }
-    };
+        p.insert(id, plan.clone())
+    });
     LAST.set(Some((id, plan.clone())));
     Ok(plan)
 }
@@ -263,7 +257,11 @@ pub fn known(trigger: pg_sys::Oid, relation: pg_sys::Oid) -> Option<Rc<Plan>> {
     if STALE.get() {
         return None;
     }
-    last(id).or_else(|| PLANS.with_borrow(|p| p.get(&id).cloned()))
+    last(id).or_else(|| {
+        let plan = PLANS.with_borrow(|p| p.get(&id).cloned())?;
+        LAST.set(Some((id, plan.clone())));
+        Some(plan)
+    })
 }
 
 unsafe fn resolve(
