@@ -29,6 +29,10 @@ const NEIGHBOUR: f64 = 0.5;
 const SHRINK: f64 = 4.0;
 /// Slowest rate of the slow mean, per reading.
 const MEAN_RATE: f64 = 1.0 / 4320.0;
+/// Deviations of two half hours by which they must differ to be different.
+const CERTAIN: f64 = 3.0;
+/// Parts that steepness is kept in.
+const PARTS: f64 = 255.0;
 /// No half hour.
 const NONE: u8 = u8::MAX;
 /// In a byte of [`Profile::days`]: the days, and whose the half hour was when it last came.
@@ -198,7 +202,8 @@ pub(crate) struct Season {
     has_other: u8,
     /// Half hours since the other kind of day.
     since_other: u8,
-    spare: u8,
+    /// The steepest that the shape was found to be, in parts of [`STEEPEST`].
+    steepest: u8,
 }
 
 impl Season {
@@ -222,7 +227,7 @@ impl Season {
         claim: 0,
         has_other: 0,
         since_other: u8::MAX,
-        spare: 0,
+        steepest: 0,
     };
 
     /// Whether this time of day was seen on this kind of day.
@@ -370,6 +375,41 @@ impl Season {
             self.every[half % HALVES] = followed(old, days, mean);
             self.of_kind[kind].learn(half, mean);
         }
+        if covered == 1 {
+            self.learn_steepness(first, width);
+        }
+    }
+
+    /// How steep the shape is that ends in this half hour, where it has gone one way for an hour.
+    fn learn_steepness(&mut self, half: usize, width: f64) {
+        let means = [2, 1, 0].map(|back| self.of_all(half + HALVES - back));
+        if means.iter().any(|(_, days)| *days == 0.0) {
+            return;
+        }
+        let logs = means.map(|(mean, _)| ln(mean.max(0.003)));
+        let is_one_way = (logs[1] - logs[0]) * (logs[2] - logs[1]) > 0.0;
+        let doubt = |i: usize| width / (HALF * means[i].1 * means[i].0.max(0.003));
+        let step = (logs[2] - logs[0]).abs() - CERTAIN * (doubt(0) + doubt(2)).sqrt();
+        if is_one_way && step > 0.0 {
+            let parts = (PARTS / STEEPEST * step / (2.0 * HALF)).min(PARTS) as u8;
+            self.steepest = self.steepest.max(parts);
+        }
+    }
+
+    /// Relative variance of the season's mean at the bucket in hand, of so many minutes (0: no whole number): that of a
+    /// gamma law of as many events as are behind it, the [`SHRINK`] that it was given among them. 0 where it was not seen.
+    pub fn variance(&self, width: u8) -> f64 {
+        if self.days == 0 {
+            return 0.0;
+        }
+        let width = if width == 0 { HALF } else { f64::from(width) };
+        let buckets = HALF / width * (1.0 + 2.0 * NEIGHBOUR) * f64::from(self.days);
+        1.0 / (exp(self.log) * buckets).max(1.0)
+    }
+
+    /// By how much the log of the shape was found to rise or fall in a minute, at most.
+    pub fn steepest(&self) -> f64 {
+        STEEPEST / PARTS * f64::from(self.steepest)
     }
 
     /// Days behind a half hour, of any kind.

@@ -820,6 +820,19 @@ impl Series {
                 square(WANDER_LEVEL * horizon.extra(mean, known))
             }
         };
+        // A day that has fallen so steeply may rise as steeply, and a level of few events follows late.
+        let steepest = if known {
+            0.0
+        } else {
+            self.season.steepest() * f64::from(self.width)
+        };
+        let ramp = |horizon: &level::Horizon, mean| {
+            if steepest > WANDER_LEVEL {
+                square(steepest * horizon.extra(mean, known))
+            } else {
+                0.0
+            }
+        };
         let mut doubt = self.doubt + unseen(&FAST, fast);
         if self.watch.is_open() {
             doubt += square(f64::from(self.watch.age()) * self.wander());
@@ -872,7 +885,7 @@ impl Series {
             Window {
                 before: four.readings,
                 mean: by_five * (four.factors + factor),
-                dispersion: capped(five_bound + fast_variance + slope),
+                dispersion: capped(five_bound + fast_variance + slope + ramp(&FAST, by_five)),
                 wander: wander(&self.dispersions.five, 5.0),
                 penalty,
                 extra: 0.0,
@@ -900,7 +913,13 @@ impl Series {
             Window {
                 before: nineteen.readings,
                 mean: by_twenty * (nineteen.factors + factor),
-                dispersion: capped(twenty_bound + slow_variance + slope + unseen(&SLOW, slow)),
+                dispersion: capped(
+                    twenty_bound
+                        + slow_variance
+                        + slope
+                        + unseen(&SLOW, slow)
+                        + ramp(&SLOW, by_twenty),
+                ),
                 wander: 0.0,
                 penalty,
                 extra: 0.0,
@@ -930,6 +949,12 @@ impl Series {
                 others: Foretold::NOTHING,
             });
         }
+        // Only a run that has begun asks for it.
+        let of_season = if self.run_length > 0 {
+            self.season.variance(self.width)
+        } else {
+            0.0
+        };
         let mut outlook = Outlook {
             readings: n,
             held: self.watch.direction() as i8,
@@ -964,7 +989,7 @@ impl Series {
                 weight: f64::from(self.run_weight),
                 expected: f64::from(self.run_expected),
                 level: fast.min(slow),
-                doubt: slow_variance + doubt + outlook::run_doubt(known, five_bound),
+                doubt: slow_variance + doubt + outlook::run_doubt(known, five_bound) + of_season,
             },
             last_nineteen: nineteen.readings,
             habit: self.habit,

@@ -218,6 +218,63 @@ fn the_second_morning_is_quiet_after_a_night_of_hardly_any() {
     assert!(told.len() <= 1, "{told:?}");
 }
 
+/// A series that begins at six in the evening and sleeps from one to four, at a two hundredth of its day, with five hours to get
+/// there and back.
+fn from_the_evening_before(mean: f64, minute: i64) -> f64 {
+    let from_middle = (minute.rem_euclid(DAY) - 150).abs();
+    let from_middle = from_middle.min(DAY - from_middle) as f64;
+    let awake = ((from_middle - 90.0) / 300.0).clamp(0.0, 1.0);
+    let asleep = 0.5 + 0.5 * (core::f64::consts::PI * awake).cos();
+    mean * (-asleep * 200f64.ln()).exp()
+}
+
+/// What has fallen in the evening may rise as steeply in the morning, the first one too. The level follows it late, as it
+/// has seen few events at night.
+#[test]
+fn a_first_morning_is_quiet_after_a_night_of_hardly_any() {
+    for mean in [5.0, 20.0, 50.0, 300.0] {
+        let told: usize = (0..20)
+            .map(|seed| {
+                let (mut model, mut random) = (new(Family::Counts), Random::new(seed));
+                let usual = |minute| from_the_evening_before(mean, minute);
+                let minutes = 18 * 60..DAY + 14 * 60;
+                read(&mut model, Family::Counts, &mut random, minutes, usual).len()
+            })
+            .sum();
+        assert!(told <= 2, "{mean}: {told}");
+    }
+}
+
+/// And what is wrong on that morning is told: it is not one more turn of a rise that was told of.
+#[test]
+fn a_first_morning_hides_nothing() {
+    for (hour, factor) in [(8, 5.0), (10, 3.0), (10, 0.0)] {
+        for mean in [20.0, 300.0] {
+            for seed in 0..20 {
+                let (mut model, mut random) = (new(Family::Counts), Random::new(seed));
+                let from = DAY + 60 * hour;
+                let wrong = |minute| {
+                    let usual = from_the_evening_before(mean, minute);
+                    if minute < from {
+                        usual
+                    } else {
+                        factor * usual
+                    }
+                };
+                let minutes = 18 * 60..from + 10;
+                let found = read(&mut model, Family::Counts, &mut random, minutes, wrong);
+                let is_told = found
+                    .iter()
+                    .any(|i| i.opened >= from && (i.direction > 0) == (factor > 1.0));
+                assert!(
+                    is_told,
+                    "{hour} h, x{factor}, mean {mean}, seed {seed}: {found:?}"
+                );
+            }
+        }
+    }
+}
+
 /// A day that ends abruptly: at eight it begins to fall, to a thirtieth in four hours. That is an incident on the first two
 /// evenings, and then it is the evening. (What is told later, of 60 days, is told at any hour.)
 #[test]
