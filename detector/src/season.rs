@@ -23,8 +23,13 @@ const YOUNG: u8 = 2;
 const FRESH: u8 = 24;
 /// Most days counted.
 const DAYS: u8 = 50;
-/// Weight of a neighbouring half hour.
+/// Weight of a neighbouring half hour, after so many days of the kind; it falls with more of them.
 const NEIGHBOUR: f64 = 0.5;
+const NEIGHBOURLY: f64 = 2.0;
+/// Events of the thinnest of three half hours from which their logs are averaged more than they are themselves.
+const RICH: f64 = 20.0;
+/// Events that are added before a log is taken: the log of a Poisson count and a half is about the log of its mean on average.
+const UNBIASED: f64 = 0.5;
 /// Events of the slow mean that a half hour is shrunk towards.
 const SHRINK: f64 = 4.0;
 /// Slowest rate of the slow mean, per reading.
@@ -288,6 +293,15 @@ impl Season {
         rise.clamp(-steepest, steepest)
     }
 
+    /// By how much the log of the season rises in a minute here; 0 where it was not seen.
+    pub fn slope(&self) -> f64 {
+        if self.days == 0 {
+            0.0
+        } else {
+            (self.next - self.here) / HALF
+        }
+    }
+
     /// Keeps what the other kind of day has around this half hour, where it is a witness and was seen.
     fn call_other_kind(&mut self, half: usize, weekend: bool, width: f64) {
         self.has_other = 0;
@@ -481,6 +495,9 @@ impl Season {
     /// is shrunk to its mean on all days, by about ten events, and then to the slow mean, by four:
     /// empirical Bayes with the weight of what is borrowed counted in events, so that thin series
     /// borrow much and busy ones nothing.
+    ///
+    /// Where there are events enough it is the logs that are averaged: a morning on which counts double every half hour is a
+    /// straight line then, where the mean of three half hours would be a fifth too high.
     fn half_hour(&self, half: usize, weekend: bool, width: f64) -> Level {
         let half = half % HALVES;
         let slow = self.mean.max(0.003);
@@ -492,24 +509,30 @@ impl Season {
                 days_of_kind: 0,
             };
         }
-        let (mut sum, mut weights) = (0.0, 0.0);
+        let neighbour = NEIGHBOUR * (NEIGHBOURLY / f64::from(kind.days_of(half)).max(1.0)).min(1.0);
+        let (mut sum, mut logs, mut weights, mut fewest) = (0.0, 0.0, 0.0, f64::INFINITY);
         for (half, weight) in [
-            (half + HALVES - 1, NEIGHBOUR),
+            (half + HALVES - 1, neighbour),
             (half, 1.0),
-            (half + 1, NEIGHBOUR),
+            (half + 1, neighbour),
         ] {
             let (of_all, days) = self.of_all(half);
             if days > 0.0 {
                 let (of_kind, days_of_kind) = kind.at(half);
                 let borrowed = (0.1 + 0.33 * width / of_all.max(0.01 * width)).min(4.0);
-                sum += weight * (days_of_kind * of_kind + borrowed * of_all)
-                    / (days_of_kind + borrowed);
+                let mean = (days_of_kind * of_kind + borrowed * of_all) / (days_of_kind + borrowed);
+                let buckets = days * HALF / width;
+                sum += weight * mean;
+                logs += weight * ln(mean + UNBIASED / buckets);
                 weights += weight;
+                fewest = fewest.min(mean * buckets);
             }
         }
         let buckets = (HALF / width) * f64::from(self.days_of_all(half)) * weights;
+        let of_mean = ln(shrunk(sum / weights, buckets, slow));
+        let of_logs = logs / weights;
         Level {
-            log: ln(shrunk(sum / weights, buckets, slow)),
+            log: of_mean + fewest / (fewest + RICH) * (of_logs - of_mean),
             days: self.days_of_all(half),
             days_of_kind: kind.days_of(half),
         }

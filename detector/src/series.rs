@@ -40,6 +40,10 @@ const PAIR_LEVER: f64 = 6.0;
 const FIVE_LEVER: f64 = 7.5;
 const TEN_LEVER: f64 = 12.0;
 const TWENTY_LEVER: f64 = 20.0;
+/// Minutes by which a day may run early or late, and its shape by the half hour may be off where it is steep: as sums of ten
+/// and of twenty doubt it, and the mean of two hours.
+const SUM_SHIFT: f64 = 3.0;
+const LONG_SHIFT: f64 = 4.0;
 /// Doubt about a level, per reading without one: season known, seen on other days, not seen.
 const WANDER_KNOWN: f64 = 0.0007;
 const WANDER_SEEN: f64 = 0.0015;
@@ -67,7 +71,7 @@ const FINDING_GAIN: f64 = 0.2;
 /// the square of the days: a season of few days was taught by what went wrong on one of them. Beside it what a season
 /// always has, as it follows its days.
 const LONG_YOUTH: f64 = 1.3;
-const LONG_KNOWN: f64 = 1.25;
+const LONG_KNOWN: f64 = 1.1;
 /// Path of the season beyond which it is counted anew.
 const PATH: f64 = 2.0;
 /// Readings after which the level is not one of the first few, and empty buckets say how readings come.
@@ -833,6 +837,8 @@ impl Series {
                 0.0
             }
         };
+        let steepness = self.season.slope();
+        let of_shape = |minutes: f64| square(minutes * steepness);
         let mut doubt = self.doubt + unseen(&FAST, fast);
         if self.watch.is_open() {
             doubt += square(f64::from(self.watch.age()) * self.wander());
@@ -900,7 +906,7 @@ impl Series {
             Window {
                 before: nine.readings,
                 mean: by_ten * (nine.factors + factor),
-                dispersion: capped(bound + slow_variance + slope),
+                dispersion: capped(bound + slow_variance + slope + of_shape(SUM_SHIFT)),
                 wander: 0.0,
                 penalty,
                 extra: 0.0,
@@ -917,6 +923,7 @@ impl Series {
                     twenty_bound
                         + slow_variance
                         + slope
+                        + of_shape(SUM_SHIFT)
                         + unseen(&SLOW, slow)
                         + ramp(&SLOW, by_twenty),
                 ),
@@ -939,7 +946,7 @@ impl Series {
             long = Some(Long {
                 before: self.long_observed,
                 mean: expected * outlook::LONG_EFFECTIVE,
-                dispersion: capped(long_bound + departure_gain / long_level),
+                dispersion: capped(long_bound + departure_gain / long_level + of_shape(LONG_SHIFT)),
                 wander: (long_bound - alone / outlook::LONG_EFFECTIVE).max(0.0),
                 level: long_level,
                 witness: witness

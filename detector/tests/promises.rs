@@ -275,6 +275,20 @@ fn a_first_morning_hides_nothing() {
     }
 }
 
+/// Counts that grow tenfold within an hour of each morning, from a few to thousands: once the shape is known it is the day.
+#[test]
+fn a_steep_morning_is_the_day() {
+    let mean = |minute: f64| {
+        let from_middle = (minute - 180.0)
+            .abs()
+            .min(DAY as f64 - (minute - 180.0).abs());
+        let awake = ((from_middle - 60.0) / 240.0).clamp(0.0, 1.0);
+        3000.0 * (-3.5 * (1.0 + (core::f64::consts::PI * awake).cos())).exp()
+    };
+    let told = told_from(3 * DAY, 13, Family::Counts, mean);
+    assert!(told.len() <= 8, "{}: {told:?}", told.len());
+}
+
 /// A day that ends abruptly: at eight it begins to fall, to a thirtieth in four hours. That is an incident on the first two
 /// evenings, and then it is the evening. (What is told later, of 60 days, is told at any hour.)
 #[test]
