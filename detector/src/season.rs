@@ -257,7 +257,8 @@ impl Season {
         self.mean = mean;
     }
 
-    /// Moves to a bucket. Returns by how much the log of the season rises from the bucket before.
+    /// Moves to a bucket. Returns by how much the log of the season rises from the bucket before: from the last one learned,
+    /// where the clock was set in between.
     pub fn advance(&mut self, at: Moment, width: f64) -> f64 {
         let minute = f64::from(at.minute % DAY);
         let place = Place::of(minute, width);
@@ -283,6 +284,9 @@ impl Season {
         if self.days == 0 {
             return 0.0;
         }
+        if self.is_moved(minute, width) {
+            return self.rise_since_last(at, width);
+        }
         // Within a half hour the slope is the line's; wider buckets step over it.
         let rise = if width <= HALF {
             (self.next - self.here) / HALF * width
@@ -291,6 +295,19 @@ impl Season {
         };
         let steepest = STEEPEST * width.max(1.0);
         rise.clamp(-steepest, steepest)
+    }
+
+    /// Whether the bucket in hand, the next one, does not lie a bucket later by the clock: it was set forward or back in
+    /// between, and the day goes on at another hour of its shape.
+    fn is_moved(&self, minute: f64, width: f64) -> bool {
+        let day = f64::from(DAY);
+        let late = minute - f64::from(self.last_minute) - width;
+        // As nearly always.
+        if late.abs() <= 1.0 {
+            return false;
+        }
+        let late = late.rem_euclid(day);
+        late.min(day - late) > 1.0
     }
 
     /// By how much the log of the season rises in a minute here; 0 where it was not seen.

@@ -2,7 +2,7 @@
 
 mod generate;
 
-use detector::{Channel, Family, Incident, Model, Sensitivity, Verdict};
+use detector::{Channel, Family, Incident, Model, Moment, Pace, Sensitivity, Verdict};
 use generate::{daily, minute, Random, DAY, MINUTE};
 use proptest::prelude::*;
 
@@ -287,6 +287,41 @@ fn a_steep_morning_is_the_day() {
     };
     let told = told_from(3 * DAY, 13, Family::Counts, mean);
     assert!(told.len() <= 8, "{}: {told:?}", told.len());
+}
+
+/// A clock that is set an hour forward or back: the day goes on by it, and nobody is told.
+#[test]
+fn a_clock_that_is_set_is_no_incident() {
+    for (width, days) in [(1, 12), (5, 16), (60, 40)] {
+        for set in [60, -60] {
+            for seed in 0..6 {
+                let (mut model, mut random) = (new(Family::Counts), Random::new(seed));
+                let moved = (days - 2) * DAY + 150;
+                for bucket in 0..days * DAY / width {
+                    let minute = bucket * width;
+                    let local = minute + if minute >= moved { set } else { 0 };
+                    let of_day = local.rem_euclid(DAY) as f64 / DAY as f64;
+                    let mean = 100.0 * (1.0 - 0.9 * (core::f64::consts::TAU * of_day).cos());
+                    let x = random.poisson(mean * width as f64);
+                    let at = Moment {
+                        bucket,
+                        minute: local.rem_euclid(DAY) as u16,
+                        weekend: local.div_euclid(DAY).rem_euclid(7) >= 5,
+                    };
+                    let before = model.incidents();
+                    model.step(
+                        x,
+                        at,
+                        Pace {
+                            minutes: width as f64,
+                        },
+                    );
+                    let told = model.incidents() > before && minute >= moved - DAY;
+                    assert!(!told, "{width} {set} {seed}: {:?}", model.last_incident());
+                }
+            }
+        }
+    }
 }
 
 /// A day that ends abruptly: at eight it begins to fall, to a thirtieth in four hours. That is an incident on the first two
