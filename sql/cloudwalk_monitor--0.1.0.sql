@@ -5,12 +5,19 @@
 \echo Use "CREATE EXTENSION cloudwalk_monitor" to load this file. \quit
 
 -- ---------------------------------------------------------------------------------------------------
--- Names that are taken already
+-- What it cannot live with: another encoding, names that are taken already
 -- ---------------------------------------------------------------------------------------------------
 DO $$
 DECLARE
   taken text;
 BEGIN
+  -- SQL_ASCII converts nothing: its text is what the clients send.
+  IF pg_catalog.getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII') THEN
+    RAISE EXCEPTION 'cloudwalk_monitor needs a database in UTF8'
+      USING ERRCODE = 'feature_not_supported',
+            DETAIL = 'This one is in ' || pg_catalog.getdatabaseencoding() || ': names of series would not be told apart.',
+            HINT = 'CREATE DATABASE … ENCODING ''UTF8'' TEMPLATE template0;';
+  END IF;
   SELECT string_agg(c.relname, ', ' ORDER BY c.relname) INTO taken
     FROM pg_catalog.pg_class c
    WHERE c.relnamespace = '@extschema@'::pg_catalog.regnamespace

@@ -87,7 +87,11 @@ impl Frontier {
             return i64::MIN;
         }
         let lateness = open_for(self.lateness, calendar);
-        let by_clock = (self.now - lateness).div_euclid(calendar.width) - 1;
+        let by_clock = self
+            .now
+            .saturating_sub(lateness)
+            .div_euclid(calendar.width)
+            .saturating_sub(1);
         if self.follows_clock {
             return by_clock;
         }

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use detector::{Foretelling, Judgement, Limits, Sensitivity, Verdict};
 use pgrx::{pg_guard, pg_sys};
 
-use crate::calendar::Calendar;
+use crate::calendar::{self, Calendar};
 use crate::fault::{self, Boundary};
 use crate::hash::QuickMap;
 use crate::kept::Kept;
@@ -913,7 +913,9 @@ impl Overlay {
             for (m, until) in &level.quiet {
                 let m = &self.monitors[*m as usize];
                 if let Some(seat) = m.seat {
-                    self.ready_quiet.push((seat, m.plan.calendar.start(*until)));
+                    // Rows of a time to come do not silence it.
+                    let until = m.plan.calendar.start(*until).min(calendar::now());
+                    self.ready_quiet.push((seat, until));
                 }
             }
             for ((s, bucket), (sum, rows)) in &level.deltas {

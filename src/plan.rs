@@ -154,13 +154,60 @@ thread_local! {
     static PLANS: RefCell<QuickMap<Id, Rc<Plan>>> = RefCell::default();
     /// The plan asked for last: a statement asks for the same again and again.
     static LAST: RefCell<Option<(Id, Rc<Plan>)>> = const { RefCell::new(None) };
-    /// Whether a relation may have other columns than when the plans were made.
+    /// Whether a relation may have other columns than when the plans were made; and which, where they are few.
     static STALE: Cell<bool> = const { Cell::new(false) };
+    static CHANGED: Cell<Changed> = const { Cell::new(Changed::NONE) };
 }
 
-/// A relation has changed: what is known of columns and their types may hold no more. May be called at any time.
-pub fn relation_changed() {
+/// Relations that have changed.
+#[derive(Clone, Copy)]
+struct Changed {
+    relations: [u32; 8],
+    /// How many; more than there is room for are all.
+    number: usize,
+}
+
+impl Changed {
+    const NONE: Changed = Changed {
+        relations: [0; 8],
+        number: 0,
+    };
+
+    fn add(&mut self, relation: pg_sys::Oid) {
+        let room = self.relations.get_mut(self.number);
+        match room.filter(|_| relation != pg_sys::InvalidOid) {
+            Some(room) => {
+                *room = relation.to_u32();
+                self.number += 1;
+            }
+            None => self.number = self.relations.len() + 1,
+        }
+    }
+
+    fn has(&self, relation: u32) -> bool {
+        let named = self.relations.get(..self.number);
+        named.is_none_or(|named| named.contains(&relation))
+    }
+}
+
+/// A relation has changed, or all of them ([`InvalidOid`](pg_sys::InvalidOid)): what is known of columns and their types may
+/// hold no more. May be called at any time.
+pub fn relation_changed(relation: pg_sys::Oid) {
+    let mut changed = CHANGED.get();
+    if !(STALE.get() && changed.has(relation.to_u32())) {
+        changed.add(relation);
+        CHANGED.set(changed);
+    }
     STALE.set(true);
+}
+
+/// Forgets the plans of what has changed.
+fn forget_changed() {
+    let changed = CHANGED.replace(Changed::NONE);
+    STALE.set(false);
+    let stays = |id: &Id| !changed.has(id.1);
+    LAST.with_borrow_mut(|last| last.take_if(|(id, _)| !stays(id)));
+    PLANS.with_borrow_mut(|plans| plans.retain(|id, _| stays(id)));
 }
 
 /// A row counts for this much at most, either way: all that the detector tells apart.
@@ -224,9 +271,8 @@ pub unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<Plan>, String>
     let trigger = &*data.tg_trigger;
     let relation = &*data.tg_relation;
     let id = (trigger.tgoid.to_u32(), relation.rd_id.to_u32());
-    if STALE.replace(false) {
-        LAST.set(None);
-        PLANS.with_borrow_mut(QuickMap::clear);
+    if STALE.get() {
+        forget_changed();
     }
     if let Some(plan) = known(trigger.tgoid, relation.rd_id) {
         return Ok(plan);
@@ -254,7 +300,7 @@ fn last(id: Id) -> Option<Rc<Plan>> {
 /// The plan of a trigger, where it was asked for before and nothing has changed since.
 pub fn known(trigger: pg_sys::Oid, relation: pg_sys::Oid) -> Option<Rc<Plan>> {
     let id = (trigger.to_u32(), relation.to_u32());
-    if STALE.get() {
+    if STALE.get() && CHANGED.get().has(id.1) {
         return None;
     }
     last(id).or_else(|| {

@@ -9,11 +9,15 @@ use crate::monitor::Monitor;
 use crate::shared::Cell;
 use crate::store;
 
-/// Whether this session restores a dump: pg_dump's output and pg_restore begin with this setting, and little
-/// else does.
-pub fn session_restores() -> bool {
-    // SAFETY: reads a setting.
-    unsafe { !pg_sys::check_function_bodies }
+/// Whether this session restores a dump into a table: pg_dump's output and pg_restore begin with this setting, and little
+/// else does. But anybody may set it; so only who has the rights of the table's owner restores, as pg_restore does, and
+/// who may just insert silences nobody.
+///
+/// # Safety
+/// `table` must be an open relation.
+pub unsafe fn session_restores(table: pg_sys::Relation) -> bool {
+    !pg_sys::check_function_bodies
+        && pg_sys::has_privs_of_role(pg_sys::GetUserId(), (*(*table).rd_rel).relowner)
 }
 
 /// Start of the time whose buckets may page, given what `alert_horizon` says. Notes on disk what came from a

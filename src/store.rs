@@ -74,7 +74,7 @@ unsafe extern "C-unwind" fn note_database(_arg: pg_sys::Datum, _cache: i32, _has
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn forget(_arg: pg_sys::Datum, _relation: pg_sys::Oid) {
+unsafe extern "C-unwind" fn forget(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
     HOME.set(None);
     // Not while it is being read: then it is read once more at the next transaction.
     OWN_RELATIONS.with(|known| {
@@ -83,7 +83,7 @@ unsafe extern "C-unwind" fn forget(_arg: pg_sys::Datum, _relation: pg_sys::Oid) 
         }
     });
     CHANGED.set(true);
-    plan::relation_changed();
+    plan::relation_changed(relation);
 }
 
 fn home() -> Option<Home> {
@@ -581,6 +581,8 @@ fn is_in_order(m: &Monitor) -> bool {
     one(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a \
                           ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+                         JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+                         JOIN pg_catalog.pg_am o ON o.oid = c.relam AND o.amname = 'btree' \
                          WHERE i.indrelid = $1::pg_catalog.text::pg_catalog.regclass AND i.indisvalid \
                            AND i.indpred IS NULL AND a.attname = $2)",
         &[m.relation.as_str().into(), m.time_column.as_str().into()],
@@ -636,9 +638,12 @@ fn scan_as_it_is(m: &Monitor, from: i64, to: i64, each: &mut dyn FnMut(Group)) {
         loop {
             cursor.fetch(BATCH).unwrap_or_else(failed);
             if crate::worker::must_stop() {
-                failed::<()>(pgrx::spi::SpiError::CursorNotFound(
+                crate::fault::raise(
+                    pgrx::PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN,
                     "the worker is to stop".into(),
-                ));
+                    "It was reading the rows of a monitor.".into(),
+                    "It reads them again when it is started.",
+                );
             }
             // SAFETY: the rows just fetched, which stay until they are freed; their columns are those of the query.
             unsafe {

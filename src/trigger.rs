@@ -40,18 +40,60 @@ finfo!(pg_finfo_record_row_wrapper);
 finfo!(pg_finfo_record_truncate_wrapper);
 finfo!(pg_finfo_rules_changed_wrapper);
 
-/// The trigger data of a call, or an error for a call that is no trigger's.
-unsafe fn trigger_data<'a>(fcinfo: pg_sys::FunctionCallInfo) -> &'a pg_sys::TriggerData {
+/// The kind of trigger that a function is made for.
+struct Kind {
+    name: &'static str,
+    /// Level and time, of [`pg_sys::TriggerEvent`].
+    fires: u32,
+    /// Whether it takes an event.
+    takes: fn(u32) -> bool,
+}
+
+const JUDGES: Kind = Kind {
+    name: "BEFORE INSERT FOR EACH ROW",
+    fires: pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_BEFORE,
+    takes: |event| event == pg_sys::TRIGGER_EVENT_INSERT,
+};
+const RECORDS: Kind = Kind {
+    name: "AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW",
+    fires: pg_sys::TRIGGER_EVENT_ROW,
+    takes: |event| event != pg_sys::TRIGGER_EVENT_TRUNCATE,
+};
+const TRUNCATES: Kind = Kind {
+    name: "AFTER TRUNCATE FOR EACH STATEMENT",
+    fires: 0,
+    takes: |event| event == pg_sys::TRIGGER_EVENT_TRUNCATE,
+};
+const OF_RULES: Kind = Kind {
+    name: "AFTER, FOR EACH STATEMENT",
+    fires: 0,
+    takes: |_| true,
+};
+
+/// The trigger data of a call, or an error for a call that is not that of such a trigger: there would be no row, or one
+/// that must not be given back.
+unsafe fn trigger_data<'a>(
+    fcinfo: pg_sys::FunctionCallInfo,
+    kind: &Kind,
+) -> &'a pg_sys::TriggerData {
+    const FIRES: u32 = pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_TIMINGMASK;
     let context = (*fcinfo).context;
-    if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-        fault::raise(
-            pgrx::PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-            "function was not called as a trigger".into(),
-            String::new(),
-            "It is called by the triggers that watch_table creates.",
-        );
-    }
-    &*(context as *const pg_sys::TriggerData)
+    let detail = if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
+        "It is no function to be called.".into()
+    } else {
+        let data = &*(context as *const pg_sys::TriggerData);
+        let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
+        if data.tg_event & FIRES == kind.fires && (kind.takes)(event) {
+            return data;
+        }
+        format!("It is made for a trigger {}.", kind.name)
+    };
+    fault::raise(
+        pgrx::PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+        "function was not called as a trigger of its kind".into(),
+        detail,
+        "It is called by the triggers that watch_table creates.",
+    )
 }
 
 /// The extension's segment, found through the trigger function's OID: a re-created extension has others.
@@ -102,7 +144,7 @@ fn judged_bucket(segment: Option<Segment>, plan: &Plan, time: Option<i64>) -> Op
 pub unsafe extern "C-unwind" fn judge_row_wrapper(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> pg_sys::Datum {
-    let data = trigger_data(fcinfo);
+    let data = trigger_data(fcinfo, &JUDGES);
     let tuple = data.tg_trigtuple;
     if !settings::enabled() && !certain::is_marked(data) {
         return tuple.into();
@@ -126,7 +168,7 @@ pub unsafe extern "C-unwind" fn judge_row_wrapper(
     room.fields.take(tuple, columns);
     let enabled = settings::enabled();
     let judged = enabled && !plan.has_verdict(&room.fields);
-    if enabled && !judged && quiet::session_restores() {
+    if enabled && !judged && quiet::session_restores(data.tg_relation) {
         overlay::with(Overlay::restores);
     }
     if !judged && !certain {
@@ -272,7 +314,7 @@ unsafe fn fill(
 pub unsafe extern "C-unwind" fn record_row_wrapper(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> pg_sys::Datum {
-    let data = trigger_data(fcinfo);
+    let data = trigger_data(fcinfo, &RECORDS);
     let plan = match plan::of_trigger(data) {
         Ok(p) => p,
         Err(detail) => {
@@ -423,7 +465,7 @@ impl Age {
 pub unsafe extern "C-unwind" fn record_truncate_wrapper(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> pg_sys::Datum {
-    let data = trigger_data(fcinfo);
+    let data = trigger_data(fcinfo, &TRUNCATES);
     let segment = segment(fcinfo);
     match plan::of_trigger(data) {
         Ok(plan) => {
@@ -461,7 +503,7 @@ pub unsafe extern "C-unwind" fn record_truncate_wrapper(
 pub unsafe extern "C-unwind" fn rules_changed_wrapper(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> pg_sys::Datum {
-    trigger_data(fcinfo);
+    trigger_data(fcinfo, &OF_RULES);
     if segment(fcinfo).is_some() {
         overlay::with(|o| o.rules_changed());
     }

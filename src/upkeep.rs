@@ -11,9 +11,22 @@ use crate::{delivery, keeping, settings, store};
 /// Batches of old alerts that one call deletes at most.
 const BATCHES: usize = 10;
 
+/// The settings that triggers read from shared memory, as the server's configuration has them now.
+pub fn take_settings(segment: Segment) {
+    let h = segment.header();
+    h.lateness.store(settings::lateness(), Ordering::Relaxed);
+    h.future_tolerance
+        .store(settings::future_tolerance(), Ordering::Relaxed);
+    h.sealed_horizon
+        .store(settings::sealed_horizon(), Ordering::Relaxed);
+}
+
 /// Does it, in the caller's transaction.
 pub fn by_hand(segment: Segment, places: &[Place], horizon: i64) {
+    store::forget_unreadable();
+    store::recover_open_incidents();
     for place in places {
+        segment.forget_snapshot(place.cell, calendar::now());
         store_states(place);
     }
     let before = calendar::now().saturating_sub(settings::retention());

@@ -19,7 +19,7 @@ use crate::partitions;
 use crate::plan::Plan;
 use crate::round::{self, Place};
 use crate::shared::{self, Seat, Segment, LIVE, NEVER, RING};
-use crate::{delivery, notices, settings, statement, store};
+use crate::{delivery, notices, settings, statement, store, upkeep};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 /// A transaction was not begun, since somebody drops or alters what it needs.
@@ -236,7 +236,10 @@ fn transaction<T>(f: impl FnOnce() -> T) -> Option<T> {
         .catch_others(|e| {
             pg_sys::AbortCurrentTransaction();
             delivery::settle(shared::attached(), false);
-            warning!("cloudwalk_monitor: a round failed: {}", fault::describe(&e));
+            // What is stopped has not failed.
+            if !must_stop() {
+                warning!("cloudwalk_monitor: a round failed: {}", fault::describe(&e));
+            }
             None
         })
         .execute()
@@ -291,6 +294,23 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
         pg_sys::GucContext::PGC_USERSET,
         pg_sys::GucSource::PGC_S_SESSION,
     );
+    // A database, or its owner, may have set what makes rounds fail: they write, each sees what has committed by then, and
+    // they wait as long as it takes.
+    for (name, value) in [
+        (c"default_transaction_read_only", c"off"),
+        (c"default_transaction_isolation", c"read committed"),
+        (c"default_transaction_deferrable", c"off"),
+        (c"statement_timeout", c"0"),
+        (c"lock_timeout", c"0"),
+        (c"idle_in_transaction_session_timeout", c"0"),
+    ] {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    }
     // Its queries take milliseconds, however many rows the planner expects of them.
     pg_sys::SetConfigOption(
         c"jit".as_ptr(),
@@ -635,12 +655,7 @@ fn read(
             shared::sweep(&traces, &store::all_databases(), extension);
         }
         round::look_at_prepared(segment);
-        let h = segment.header();
-        h.lateness.store(settings::lateness(), Ordering::Relaxed);
-        h.future_tolerance
-            .store(settings::future_tolerance(), Ordering::Relaxed);
-        h.sealed_horizon
-            .store(settings::sealed_horizon(), Ordering::Relaxed);
+        upkeep::take_settings(segment);
         let mut monitors = store::monitors();
         let is_loaded = |m: &Monitor| {
             let own = segment.cell_of(m.id);

@@ -393,6 +393,14 @@ impl Model {
         }
     }
 
+    /// Readings that the family chosen learns for before it judges.
+    pub fn learns_for(&self) -> u64 {
+        match &self.state {
+            State::Counts(series) => series.learns_for(),
+            State::Values(values) => values.learns_for(),
+        }
+    }
+
     /// What its own incident says of the reading last learned, of a bucket.
     pub fn own(&self, bucket: i64) -> Own {
         match &self.state {

@@ -202,7 +202,12 @@ impl Series {
 
     /// Whether too little was learned for a verdict.
     pub fn is_learning(&self) -> bool {
-        self.readings < crate::outlook::LEARNING
+        self.readings < self.learns_for()
+    }
+
+    /// Readings that it learns for before it judges.
+    pub fn learns_for(&self) -> u64 {
+        outlook::LEARNING
     }
 
     /// The last bucket learned; `i64::MIN` before the first.

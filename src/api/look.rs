@@ -81,10 +81,11 @@ impl Eye<'_> {
 
     fn say(&self, before: &detector::Model, j: &Judgement, x: f64, o: Opinion) -> Scored {
         if j.learning {
-            let seen = before.readings().min(30);
+            let needed = before.learns_for();
+            let seen = before.readings().min(needed);
             let reason = self
                 .limit_reason(j, x)
-                .unwrap_or_else(|| format!("learning: {seen} of 30 buckets seen"));
+                .unwrap_or_else(|| format!("learning: {seen} of {needed} buckets seen"));
             return Scored {
                 verdict: o.verdict,
                 score: 0.0,
@@ -143,9 +144,10 @@ fn look_at_ratio(
         let input = ReasonInput::of_limit(x, j.expected, &b);
         Some(reason_of_share(&r.name, &input, pace))
     } else if j.learning {
-        let seen = before.readings().min(30);
+        let needed = before.learns_for();
+        let seen = before.readings().min(needed);
         Some(format!(
-            "learning: {seen} of 30 buckets seen, or too little in them"
+            "learning: {seen} of {needed} buckets seen, or too little in them"
         ))
     } else {
         (verdict >= Verdict::Warning)

@@ -13,7 +13,16 @@ use crate::{calendar, notices, overlay, partitions, shared, store, upkeep};
 /// One round by hand.
 #[pg_extern(sql = false)]
 fn run_monitor(at: TimestampWithTimeZone) -> i32 {
-    let at = store::micros(at).min(calendar::now());
+    let at = store::micros(at);
+    if at == i64::MIN {
+        raise(
+            PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW,
+            "a round cannot be run at -infinity".into(),
+            "It is to see what has happened by then.".into(),
+            "run_monitor() is one of now.",
+        );
+    }
+    let at = at.min(calendar::now());
     if !may_write() {
         raise(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -45,6 +54,7 @@ fn run_monitor(at: TimestampWithTimeZone) -> i32 {
     let monitors = store::monitors();
     let h = s.header();
     if h.worker_pid.load(Ordering::Acquire) == 0 {
+        upkeep::take_settings(s);
         s.retire_cells(&monitors.iter().map(|m| m.id).collect::<Vec<_>>());
     }
     let places: Vec<Place> = monitors.iter().filter_map(|m| Place::of(s, m)).collect();

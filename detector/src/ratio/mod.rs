@@ -113,6 +113,11 @@ impl Ratio {
         self.readings
     }
 
+    /// Buckets that it learns for at least before it judges.
+    pub fn learns_for(&self) -> u64 {
+        LEARNING_BUCKETS
+    }
+
     /// The share foretold, 0 to 1.
     pub fn expected(&self) -> f64 {
         (self.part + PRIOR) / (self.whole + 2.0 * PRIOR)

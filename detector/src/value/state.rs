@@ -296,7 +296,12 @@ impl Values {
 
     /// Whether too little was learned for a verdict.
     pub fn is_learning(&self) -> bool {
-        (self.readings as f64) < Tuning::SHIPPED.warm
+        self.readings < self.learns_for()
+    }
+
+    /// Readings that it learns for before it judges.
+    pub fn learns_for(&self) -> u64 {
+        Tuning::SHIPPED.warm as u64
     }
 
     /// Silence that nothing is learned of: buckets without data up to `last`. The incident that is open counts them.
