@@ -723,6 +723,7 @@ BEGIN
     EXECUTE format('DROP TRIGGER %I ON %s', trig.tgname, trig.rel);
   END LOOP;
   DELETE FROM snapshots s WHERE s.monitor = gone.id;
+  DELETE FROM unfolded u WHERE u.monitor = gone.id;
   DELETE FROM adopted a WHERE a.monitor = gone.id;
   DELETE FROM watched_partitions p WHERE p.monitor = gone.id;
   DELETE FROM rules r WHERE r.monitor = gone.name;
@@ -865,6 +866,14 @@ BEGIN
               DETAIL = 'More are not followed.',
               HINT = 'Drop one with drop_rule.';
     END IF;
+  END IF;
+  IF EXISTS (SELECT FROM rules r WHERE r.monitor = set_rule.monitor AND r.series = set_rule.series
+                AND (r.numerator IS NULL) <> (set_rule.numerator IS NULL)) THEN
+    RAISE EXCEPTION 'the rule of "%" is of another kind', series
+      USING ERRCODE = 'invalid_parameter_value',
+            DETAIL = CASE WHEN numerator IS NULL THEN 'It defines a ratio, which would be gone.'
+                          ELSE 'It is that of a series, whose limits would be gone.' END,
+            HINT = 'Choose another name, or drop it first with drop_rule.';
   END IF;
   INSERT INTO rules AS r (monitor, series, direction, warn_above, critical_above, warn_below, critical_below,
                           numerator, denominator, min_volume, open_after, open_within, resolve_after,
@@ -1165,7 +1174,7 @@ BEGIN ATOMIC
             round(i.peak_expected::numeric, 1), round(i.peak_score::numeric, 1), i.buckets)
      UNION ALL SELECT 5, o.id, 'together with', format('%s %s: %s', o.series, CASE WHEN o.direction > 0 THEN '+' ELSE '-' END, o.reason)
        FROM alerts o WHERE o.group_id = i.group_id AND o.event = 'opened' AND o.id <> i.id
-     UNION ALL SELECT 6, a.id, a.event, concat_ws(', ', a.time, a.actor, a.note, CASE WHEN a.silence IS NOT NULL THEN 'silence ' || a.silence END)
+     UNION ALL SELECT 6, a.id, a.event, concat_ws(', ', CASE WHEN a.actor IS NULL THEN a.time ELSE a.at END, a.actor, a.note, CASE WHEN a.silence IS NOT NULL THEN 'silence ' || a.silence END)
        FROM alerts a WHERE a.incident = i.id AND a.event <> 'progress'
    ) t
    WHERE i.id = $1
@@ -1277,6 +1286,11 @@ SELECT w.monitor, CASE w.part WHEN 'judge' THEN 'verdicts' ELSE 'rows' END,
                                ELSE 'trigger %s of %s is not ENABLE ALWAYS: rows that replication applies are passed over' END,
               t.tgname, t.tgrelid::regclass)
   FROM watching w JOIN pg_trigger t ON t.tgname = w.trigger AND t.tgenabled <> 'A'
+UNION ALL
+SELECT 'transactions', 'verdicts', format('%s has no column %I any more', m.relation, c.name)
+  FROM monitors m, unnest('{expected,score,verdict}'::text[]) AS c (name)
+ WHERE m.id = 0 AND EXISTS (SELECT FROM pg_class r WHERE r.oid = m.relation)
+   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = m.relation AND a.attname = c.name AND NOT a.attisdropped)
 UNION ALL
 SELECT m.name, 'rows', format('rows written to its child table %s itself are passed over', i.inhrelid::regclass)
   FROM monitors m JOIN pg_inherits i ON i.inhparent = m.relation JOIN pg_class c ON c.oid = i.inhrelid AND NOT c.relispartition

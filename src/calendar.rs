@@ -67,7 +67,8 @@ impl Calendar {
     pub fn moment(&self, bucket: i64) -> Moment {
         let start = self.start(bucket);
         let local = start.saturating_add(self.offset(start));
-        let day = local.div_euclid(DAY_US);
+        // Of the day that it lies in for the most part: days begin in UTC, and in the evening of the day before elsewhere.
+        let day = local.saturating_add(self.width / 2).div_euclid(DAY_US);
         Moment {
             bucket,
             minute: (local.rem_euclid(DAY_US) / MINUTE_US) as u16,

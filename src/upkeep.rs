@@ -24,7 +24,6 @@ pub fn take_settings(segment: Segment) {
 /// Does it, in the caller's transaction.
 pub fn by_hand(segment: Segment, places: &[Place], horizon: i64) {
     store::forget_unreadable();
-    store::recover_open_incidents();
     for place in places {
         segment.forget_snapshot(place.cell, calendar::now());
         store_states(place);

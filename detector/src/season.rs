@@ -167,6 +167,22 @@ impl Place {
     }
 }
 
+/// By how much the log of a season rises from a bucket to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Rise {
+    /// Along the day.
+    pub of_day: f64,
+    /// Since another kind of day begins. What is counted may have begun to follow it before midnight.
+    pub of_kind: f64,
+}
+
+impl Rise {
+    const NONE: Rise = Rise {
+        of_day: 0.0,
+        of_kind: 0.0,
+    };
+}
+
 /// The season of a series.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -259,10 +275,11 @@ impl Season {
 
     /// Moves to a bucket. Returns by how much the log of the season rises from the bucket before: from the last one learned,
     /// where the clock was set in between.
-    pub fn advance(&mut self, at: Moment, width: f64) -> f64 {
+    pub fn advance(&mut self, at: Moment, width: f64) -> Rise {
         let minute = f64::from(at.minute % DAY);
         let place = Place::of(minute, width);
         let (half, weekend) = (place.half as u8, u8::from(at.weekend));
+        let is_other_kind = self.kept_half != NONE && self.kept_weekend != weekend;
         if (self.kept_half, self.kept_weekend) != (half, weekend) || self.days == 0 {
             self.since_other = match self.kept_half {
                 NONE => u8::MAX,
@@ -282,8 +299,29 @@ impl Season {
         }
         self.log = place.between(self.here, self.next);
         if self.days == 0 {
+            return Rise::NONE;
+        }
+        let of_kind = if is_other_kind {
+            self.step_of_kind(minute - width, at.weekend, width)
+        } else {
+            0.0
+        };
+        let of_day = self.rise_of_day(at, width);
+        Rise { of_day, of_kind }
+    }
+
+    /// By how much the other kind of day lies above or below this one at a minute, where both were seen there.
+    fn step_of_kind(&self, minute: f64, weekend: bool, width: f64) -> f64 {
+        let half = Place::of(minute, width).half;
+        if self.of_kind.iter().any(|kind| kind.days_of(half) == 0) {
             return 0.0;
         }
+        self.log_at(minute, weekend, width) - self.log_at(minute, !weekend, width)
+    }
+
+    /// By how much the log rises from the bucket before, as if that had been of this kind of day.
+    fn rise_of_day(&self, at: Moment, width: f64) -> f64 {
+        let minute = f64::from(at.minute % DAY);
         if self.is_moved(minute, width) {
             return self.rise_since_last(at, width);
         }

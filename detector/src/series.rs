@@ -72,6 +72,8 @@ const FINDING_GAIN: f64 = 0.2;
 /// always has, as it follows its days.
 const LONG_YOUTH: f64 = 1.3;
 const LONG_KNOWN: f64 = 1.1;
+/// Most that the log of a level moves at once as another kind of day begins: ten times.
+const STEEPEST_STEP: f64 = core::f64::consts::LN_10;
 /// Path of the season beyond which it is counted anew.
 const PATH: f64 = 2.0;
 /// Readings after which the level is not one of the first few, and empty buckets say how readings come.
@@ -274,7 +276,9 @@ impl Series {
                 self.start_anew(at.bucket);
             }
         }
+        let before = self.season.log;
         let rise = self.season.advance(at, width);
+        let rise = rise.of_day + self.still_to_come(rise.of_kind, before);
         self.now = at.bucket;
         self.minute = at.minute;
         self.width = hour::whole(width);
@@ -304,6 +308,17 @@ impl Series {
         let season = log.filter(|_| !self.season.is_young());
         let level = self.levels.departure + season.unwrap_or(self.season.log);
         self.witness.advance(log, level, self.long_expected);
+    }
+
+    /// What is left of a step from one kind of day to the other: some of it may have come in the hours before midnight, which
+    /// the level has followed away from its season, whose log was `before`.
+    fn still_to_come(&self, step: f64, before: f64) -> f64 {
+        if step == 0.0 {
+            return 0.0;
+        }
+        let ahead = self.levels.fast - (self.levels.departure + before);
+        let come = ahead.clamp(step.min(0.0), step.max(0.0));
+        (step - come).clamp(-STEEPEST_STEP, STEEPEST_STEP)
     }
 
     /// Takes over the incidents of a series that this one goes on from, none of them open.

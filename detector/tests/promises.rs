@@ -324,6 +324,60 @@ fn a_clock_that_is_set_is_no_incident() {
     }
 }
 
+/// A week of which the weekend has six tenths, from midnight to midnight, or with an hour about it: the level goes over to the
+/// other kind of day with its shape, in buckets of any width.
+#[test]
+fn a_weekend_is_no_incident() {
+    let share = |minute: i64, blend: f64| {
+        let week = (minute as f64).rem_euclid(7.0 * DAY as f64);
+        let from_saturday = week - 5.0 * DAY as f64;
+        let from_monday = week.min(7.0 * DAY as f64 - week);
+        let begun = ((from_saturday + blend) / (2.0 * blend)).clamp(0.0, 1.0);
+        let is_late = if week < DAY as f64 {
+            -from_monday
+        } else {
+            from_monday
+        };
+        let left = ((is_late + blend) / (2.0 * blend)).clamp(0.0, 1.0);
+        if week < DAY as f64 {
+            left
+        } else {
+            begun.min(left)
+        }
+    };
+    for width in [1, 5, 15, 60] {
+        for blend in [1.0, 60.0] {
+            let (mut told, weeks) = (0, if width == 1 { 5 } else { 9 });
+            for seed in 0..4 {
+                let (mut model, mut random) = (new(Family::Counts), Random::new(seed));
+                for bucket in 0..weeks * 7 * DAY / width {
+                    let minute = bucket * width;
+                    let middle = minute + width / 2;
+                    let angle = core::f64::consts::TAU * (middle % DAY) as f64 / DAY as f64;
+                    let mean =
+                        100.0 * (1.0 - 0.6 * angle.cos()) * (1.0 - 0.4 * share(middle, blend));
+                    let before = model.incidents();
+                    let pace = Pace {
+                        minutes: width as f64,
+                    };
+                    model.step(
+                        random.poisson(mean),
+                        generate::moment(bucket, width as f64),
+                        pace,
+                    );
+                    let is_known = minute >= 14 * DAY;
+                    told += u32::from(is_known && model.incidents() > before);
+                }
+            }
+            assert!(
+                told <= 3,
+                "{width} min, {blend}: {told} in {} weeks",
+                4 * (weeks - 2)
+            );
+        }
+    }
+}
+
 /// A day that ends abruptly: at eight it begins to fall, to a thirtieth in four hours. That is an incident on the first two
 /// evenings, and then it is the evening. (What is told later, of 60 days, is told at any hour.)
 #[test]
