@@ -275,6 +275,11 @@ impl Watch {
         self.age
     }
 
+    /// Number of the shortest channel that has spoken in the open incident.
+    pub fn owner(&self) -> u8 {
+        self.owner
+    }
+
     /// Takes a judgement. `new_kind`: this time of day was seen before, but on no such day. `elsewhere`: the readings have
     /// not come back to where they were before.
     pub fn observe(&mut self, j: &Judgement, new_kind: bool, elsewhere: bool) -> Event {

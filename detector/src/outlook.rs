@@ -36,6 +36,8 @@ const LEAVE: f64 = 1.5;
 const LEFT_WHOLE: f64 = tail::EVEN + LEAVE;
 /// Above this, the long channel is held back while the last 20 readings, or a witness, do not agree with it.
 const LONG_HELD: f64 = 1.0;
+/// Surprise, decades, up to which a reading in an incident is like any other: two of three are.
+const EVEN_ODDS: f64 = 0.5;
 /// Below this every whole number is a double and an i64.
 const LARGEST_WHOLE: f64 = 9e15;
 /// Relative variance of the level under a run of zeros, beside what is known of it.
@@ -228,8 +230,9 @@ impl Run {
 pub(crate) struct Outlook {
     /// Readings learned before.
     pub readings: u64,
-    /// Side of the incident that is open, 0 where none is.
+    /// Side of the incident that is open, 0 where none is; and the shortest channel that has spoken in it.
     pub held: i8,
+    pub owner: u8,
     /// Surprise from which a reading is not normal, but on that side.
     pub open: f64,
     /// Surprise from which a reading on that side is not normal.
@@ -397,7 +400,7 @@ impl Outlook {
             let alone = self.habit.tempered(channel, said.alone);
             j.alone = j.alone.max(alone.abs());
             let signed = self.habit.tempered(channel, said.beside);
-            if signed.abs() > loudest.abs() {
+            if signed.abs() > loudest.abs() && !self.is_of_the_past(channel, x, &j.channels) {
                 (loudest, j.channel) = (signed, channel);
             }
         }
@@ -427,6 +430,24 @@ impl Outlook {
         };
         (j.span, j.span_observed, j.span_expected) = (span, observed, expected);
         j
+    }
+
+    /// Whether a channel only tells of what an open incident was, and not of the reading in hand: one on the other side of what
+    /// is expected adds nothing to a sum; nor does a sum of more readings than the incident is owned by tell of now, if a
+    /// shorter look is calm again.
+    fn is_of_the_past(&self, channel: Channel, x: f64, channels: &[f64; 5]) -> bool {
+        let side = f64::from(self.held);
+        let towards = |channel: Channel| channels[channel as usize] * side;
+        let is_sum = matches!(channel, Channel::Five | Channel::Twenty | Channel::Long);
+        if !is_sum || towards(channel) <= 0.0 {
+            return false;
+        }
+        let is_back = (x - self.mean()) * side <= 0.0;
+        let is_calm = match channel {
+            Channel::Five => towards(Channel::Point) < EVEN_ODDS,
+            _ => towards(Channel::Five) < QUIET,
+        };
+        is_back || channel as u8 > self.owner && is_calm
     }
 
     /// The reading by itself.

@@ -985,6 +985,7 @@ impl Series {
         let mut outlook = Outlook {
             readings: n,
             held: self.watch.direction() as i8,
+            owner: self.watch.owner(),
             open: OPEN,
             held_from: QUIET,
             known,

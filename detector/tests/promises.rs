@@ -289,6 +289,39 @@ fn a_steep_morning_is_the_day() {
     assert!(told.len() <= 8, "{}: {told:?}", told.len());
 }
 
+/// A storm of twenty minutes, and what comes after it: its last five minutes are told of as long as a sum of five holds them, in
+/// readings that are high themselves. Sums of more say nothing of a reading that is like any other.
+#[test]
+fn after_a_storm_readings_are_normal_again() {
+    let told = |j: &detector::Judgement| Sensitivity::BUILT_IN.verdict(j, true) >= Verdict::Warning;
+    for (mean, factor) in [(6.0, 5.0), (50.0, 1.6), (20.0, 3.0), (50.0, 0.2)] {
+        let mut after = [0; 12];
+        for seed in 0..40 {
+            let (mut model, mut random) = (Model::new(), Random::new(seed));
+            let end = 4 * DAY + 20;
+            for bucket in 0..end + 12 {
+                let is_storm = (end - 20..end).contains(&bucket);
+                let x = random.poisson(if is_storm { factor * mean } else { mean });
+                let j = model.step(x, minute(bucket), MINUTE);
+                if bucket >= end && told(&j) {
+                    let is_on_its_side = (x - j.expected) * (factor - 1.0) > 0.0;
+                    assert!(is_on_its_side, "{x} of {}", j.expected);
+                    after[(bucket - end) as usize] += 1;
+                }
+            }
+        }
+        let (first, later) = after.split_at(4);
+        assert!(
+            first.iter().all(|n| *n <= 30),
+            "{mean} x{factor}: {after:?}"
+        );
+        assert!(
+            later.iter().sum::<i32>() <= 6,
+            "{mean} x{factor}: {after:?}"
+        );
+    }
+}
+
 /// A clock that is set an hour forward or back: the day goes on by it, and nobody is told.
 #[test]
 fn a_clock_that_is_set_is_no_incident() {
