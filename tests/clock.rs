@@ -300,3 +300,26 @@ fn snapshots_are_bounded() {
     assert_eq!(m.number(days), 4);
     assert!((5..=7).contains(&m.number(times)), "{}", m.number(times));
 }
+
+/// What the worker reads from the server's configuration a round by hand does too.
+#[test]
+fn a_round_by_hand_takes_the_settings() {
+    let cluster = Cluster::start_with(&[("max_worker_processes", "0")]);
+    cluster.create_database("settled");
+    let client = cluster.connect_to("settled");
+    let mut m = Monitored {
+        cluster: &cluster,
+        database: "settled".into(),
+        client,
+    };
+    m.run("CREATE EXTENSION cloudwalk_monitor");
+    m.run("INSERT INTO transactions (status, count) VALUES ('denied', 1)");
+    m.run("SELECT run_monitor()");
+    m.run("ALTER SYSTEM SET cloudwalk_monitor.future_tolerance = '2 hours'");
+    m.run("SELECT pg_reload_conf()");
+    m.until("SHOW cloudwalk_monitor.future_tolerance", "2 hours");
+    m.reconnect();
+    m.run("SELECT run_monitor()");
+    m.run("INSERT INTO transactions (time, status, count) VALUES (now() + interval '1 hour', 'denied', 1)");
+    assert_eq!(m.number("SELECT rejected FROM read_stats()"), 0);
+}

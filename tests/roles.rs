@@ -136,3 +136,43 @@ fn reading_operating_and_configuring_are_granted_apart() {
     let refused = operator.batch_execute("SELECT * FROM transactions");
     assert_eq!(refused.unwrap_err().code().unwrap().code(), "42501");
 }
+
+/// pg_dump's setting is anybody's, and so are the columns of a verdict, to whom INSERT is granted: that is no restore.
+#[test]
+fn who_may_only_insert_silences_nobody() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create_with_default_horizon(&cluster, "forged");
+    m.run("CREATE ROLE forger LOGIN; GRANT INSERT ON transactions TO forger");
+    m.run(
+        "INSERT INTO transactions (time, status, count) \
+         SELECT t, 'denied', 5 + extract(minute FROM t)::int % 3 \
+           FROM generate_series(date_trunc('minute', now()) - interval '5 hours', \
+                                date_trunc('minute', now()) - interval '1 minute', '1 minute') AS t",
+    );
+    m.quiesce();
+    let mut forger = cluster.connect_as("forger", "forged");
+    forger
+        .batch_execute(
+            "SET check_function_bodies = off; \
+             INSERT INTO transactions (time, status, count, verdict) \
+             VALUES (now() + interval '4 minutes', 'denied', 0, 'normal'), (now(), 'denied', 0, 'normal'); \
+             RESET check_function_bodies; \
+             INSERT INTO transactions (status, count) VALUES ('denied', 500)",
+        )
+        .unwrap();
+    m.until("SELECT event FROM alerts", "opened");
+    assert_eq!(
+        m.text("SELECT payload IS NOT NULL FROM alerts WHERE event = 'opened'"),
+        "t"
+    );
+    // Nor does a row of a time to come, to whom the table belongs.
+    m.run(
+        "SET check_function_bodies = off; \
+         INSERT INTO transactions (time, status, count, verdict) VALUES (now() + interval '4 minutes', 'denied', 0, 'normal')",
+    );
+    m.quiesce();
+    assert_eq!(
+        m.text("SELECT coalesce(bool_and(quiet_until <= clock_timestamp()), true) FROM adopted"),
+        "t"
+    );
+}

@@ -471,3 +471,102 @@ fn a_renamed_schema() {
     m.run(&calm_sql(EPOCH, 0, 60));
     m.assert_models();
 }
+
+/// A trigger of another kind has no row to give, or gives the wrong one back.
+#[test]
+fn triggers_of_another_kind_are_refused() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "kinds");
+    m.run("CREATE TABLE u (time timestamptz, count int, status text)");
+    let argument = r#"'["0","60000000","UTC","time","count","status"]'"#;
+    for (kind, function, statement) in [
+        (
+            "AFTER INSERT ON u FOR EACH STATEMENT",
+            "record_row",
+            "INSERT INTO u VALUES (now(), 1, 'a')",
+        ),
+        (
+            "BEFORE INSERT ON u FOR EACH ROW",
+            "record_row",
+            "INSERT INTO u VALUES (now(), 1, 'a')",
+        ),
+        (
+            "AFTER INSERT ON u FOR EACH ROW",
+            "judge_row",
+            "INSERT INTO u VALUES (now(), 1, 'a')",
+        ),
+        (
+            "BEFORE UPDATE ON u FOR EACH ROW",
+            "judge_row",
+            "INSERT INTO u VALUES (now(), 1, 'a'); UPDATE u SET count = 2",
+        ),
+        (
+            "BEFORE DELETE ON u FOR EACH ROW",
+            "judge_row",
+            "INSERT INTO u VALUES (now(), 1, 'a'); DELETE FROM u",
+        ),
+        (
+            "AFTER INSERT ON u FOR EACH ROW",
+            "record_truncate",
+            "INSERT INTO u VALUES (now(), 1, 'a')",
+        ),
+        (
+            "BEFORE INSERT ON u FOR EACH ROW",
+            "rules_changed",
+            "INSERT INTO u VALUES (now(), 1, 'a')",
+        ),
+    ] {
+        m.run(&format!(
+            "CREATE TRIGGER strange {kind} EXECUTE FUNCTION {function}({argument})"
+        ));
+        let e = m.refused(statement);
+        assert_eq!(e.code().code(), "39P01", "{kind} {function}: {e:?}");
+        assert!(e.detail().is_some() && e.hint().is_some(), "{e:?}");
+        m.run("DROP TRIGGER strange ON u");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_a_reason() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "reasons");
+    // A round at no time; a ratio in place of limits, and the other way round.
+    m.run("SELECT set_rule('transactions', 'denied', warn_above => 15)");
+    m.run("SELECT set_rule('transactions', 'rate', numerator => '{denied}', denominator => '{denied,approved}')");
+    for (call, code) in [
+        ("run_monitor('-infinity')", "22008"),
+        (
+            "set_rule('transactions', 'denied', numerator => '{failed}', denominator => '{failed,approved}')",
+            "22023",
+        ),
+        ("set_rule('transactions', 'rate', warn_above => 0.5)", "22023"),
+    ] {
+        let e = m.refused(&format!("SELECT {call}"));
+        assert_eq!(e.code().code(), code, "{call}: {e:?}");
+        assert!(e.detail().is_some() && e.hint().is_some(), "{e:?}");
+    }
+    assert_eq!(m.number("SELECT count(*) FROM rules"), 2);
+    // Text of another encoding.
+    m.run(
+        "CREATE DATABASE of_latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+    );
+    let mut latin = cluster.connect_to("of_latin");
+    let e = latin
+        .batch_execute("CREATE EXTENSION cloudwalk_monitor")
+        .expect_err("it cannot be created");
+    let e = e.as_db_error().expect("of the server");
+    assert_eq!(e.code().code(), "0A000");
+    assert!(e.detail().is_some_and(|d| d.contains("LATIN1")) && e.hint().is_some());
+}
+
+#[test]
+fn a_verdict_without_a_column_is_a_blind_spot() {
+    let cluster = Cluster::shared();
+    let mut m = Monitored::create(&cluster, "columnless");
+    let spots = "SELECT count(*) FROM blind_spots WHERE what = 'verdicts' AND reason LIKE '%no column verdict%'";
+    assert_eq!(m.number(spots), 0);
+    m.run("ALTER TABLE transactions DROP COLUMN verdict");
+    m.reconnect();
+    m.run("INSERT INTO transactions (status, count) VALUES ('denied', 1)");
+    assert_eq!(m.number(spots), 1);
+}

@@ -322,6 +322,29 @@ fn after_a_storm_readings_are_normal_again() {
     }
 }
 
+/// A flood of three minutes, and then nothing: the first empty minutes are too low, whatever sums still hold of it.
+#[test]
+fn silence_after_a_flood_is_told_at_once() {
+    for factor in [1.0, 5.0, 20.0, 100.0, 1000.0] {
+        let (mut model, mut random) = (Model::new(), Random::new(1));
+        let end = 4 * DAY;
+        for bucket in 0..end {
+            let is_flood = bucket >= end - 3;
+            let x = random.poisson(100.0) * if is_flood { factor } else { 1.0 };
+            model.step(x, minute(bucket), MINUTE);
+        }
+        for bucket in end..end + 3 {
+            let j = model.step(0.0, minute(bucket), MINUTE);
+            assert_eq!(
+                Sensitivity::BUILT_IN.verdict(&j, true),
+                Verdict::Critical,
+                "x{factor}: {j:?}"
+            );
+            assert_eq!(j.direction, -1, "x{factor}: {j:?}");
+        }
+    }
+}
+
 /// A clock that is set an hour forward or back: the day goes on by it, and nobody is told.
 #[test]
 fn a_clock_that_is_set_is_no_incident() {
