@@ -1,7 +1,7 @@
 //! The functions that SQL calls. Each reads its arguments, asks `fold`, `round` or `store`, and shapes rows.
 //!
 //! `look` is how a reading is shown, `table` how rows are returned; `reading`, `chart` and `backtest` read the past, `recommend` asks of a
-//! reading to come, `operate` acknowledges and runs rounds, `verify` and `stats` look at the monitor itself.
+//! reading to come, `people` is what people do to incidents, `operate` runs rounds, `verify` and `stats` look at the monitor itself.
 
 mod backtest;
 mod chart;
