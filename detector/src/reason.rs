@@ -8,6 +8,9 @@ use crate::moment::Pace;
 
 /// Expectations below this are nothing.
 const NOTHING: f64 = 0.05;
+/// Per cent from which it is said how many times as much it is, and times beyond which nothing is said.
+const TIMES: f64 = 1000.0;
+const BEYOND_BELIEF: f64 = 1e6;
 
 /// Bounds of values beyond this are none.
 const UNBOUNDED: f64 = 1e15;
@@ -135,27 +138,27 @@ pub fn reason(series: &str, input: &ReasonInput, pace: Pace) -> String {
             figure(input.observed),
             figure(input.expected),
             range_of_values(input.lower, input.upper),
-            change(input.observed, input.expected),
+            change(input.observed, input.expected, 0.0),
         ),
         Channel::Short | Channel::Drift => format!(
             "{series} {} on average over {}, expected {}{}",
             figure(input.span_observed),
             length_of_time(input.span, width),
             figure(input.span_expected),
-            change(input.span_observed, input.span_expected),
+            change(input.span_observed, input.span_expected, 0.0),
         ),
         _ if input.span > 1 => format!(
             "{series} {} in {time}, {}{}",
             count(input.span_observed.round()),
             expected(input.span_expected),
-            percent(input.span_observed, input.span_expected),
+            change(input.span_observed, input.span_expected, NOTHING),
         ),
         _ => format!(
             "{series} {} in {time}, {}{}{}",
             count(input.observed),
             expected(input.expected),
             range(input.lower, input.upper),
-            percent(input.observed, input.expected),
+            change(input.observed, input.expected, NOTHING),
         ),
     }
 }
@@ -236,12 +239,18 @@ fn figure(x: f64) -> String {
     }
 }
 
-/// By how much a value is off, in percent of what was expected; nothing where that is not above 0.
-fn change(observed: f64, expected: f64) -> String {
-    let percent = (100.0 * (observed / expected - 1.0)).round();
-    if expected > 0.0 && percent.abs() < 1e6 {
+/// `, +408 %`, or how many times where that is easier to read; nothing where less than `least` was expected, or beyond belief.
+fn change(observed: f64, expected: f64, least: f64) -> String {
+    if expected <= least {
+        return String::new();
+    }
+    let times = observed / expected;
+    let percent = (100.0 * (times - 1.0)).round();
+    if percent.abs() < TIMES {
         // Not "-0 %".
         format!(", {:+.0} %", percent + 0.0)
+    } else if (0.0..BEYOND_BELIEF).contains(&times) {
+        format!(", {times:.0} times that")
     } else {
         String::new()
     }
@@ -269,19 +278,6 @@ fn expected(x: f64) -> String {
         "none expected".to_owned()
     } else {
         format!("expected {}", expectation(x))
-    }
-}
-
-/// `, +408 %`; nothing where nothing was expected.
-fn percent(observed: f64, expected: f64) -> String {
-    if expected < NOTHING {
-        return String::new();
-    }
-    let percent = (100.0 * (observed / expected - 1.0)).round();
-    if percent == 0.0 {
-        ", +0 %".to_owned()
-    } else {
-        format!(", {percent:+.0} %")
     }
 }
 

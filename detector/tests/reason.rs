@@ -55,6 +55,18 @@ fn readings() {
         "denied 10 in the minute, expected 10.0 (2 to 20), +0 %"
     );
     assert_eq!(
+        text(reading(65.0, 6.0, 1.0, 14.0)),
+        "denied 65 in the minute, expected 6.0 (1 to 14), +983 %"
+    );
+    assert_eq!(
+        text(reading(66.0, 6.0, 1.0, 14.0)),
+        "denied 66 in the minute, expected 6.0 (1 to 14), 11 times that"
+    );
+    assert_eq!(
+        text(reading(1e10, 0.1, 0.0, 4.0)),
+        "denied 10000000000 in the minute, expected 0.1 (0 to 4)"
+    );
+    assert_eq!(
         text(reading(5.0, 6.14, 6.14, 9.0)),
         "denied 5 in the minute, expected 6.1 (7 to 9), -19 %"
     );
