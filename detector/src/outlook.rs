@@ -38,6 +38,8 @@ const LEFT_WHOLE: f64 = tail::EVEN + LEAVE;
 const LONG_HELD: f64 = 1.0;
 /// Surprise, decades, up to which a reading in an incident is like any other: two of three are.
 const EVEN_ODDS: f64 = 0.5;
+/// Mean below which a reading by itself does not show that an incident is over.
+const THIN: f64 = 1.0;
 /// Below this every whole number is a double and an i64.
 const LARGEST_WHOLE: f64 = 9e15;
 /// Relative variance of the level under a run of zeros, beside what is known of it.
@@ -442,9 +444,11 @@ impl Outlook {
         if !is_sum || towards(channel) <= 0.0 {
             return false;
         }
-        let is_back = (x - self.mean()) * side <= 0.0;
+        // Of a thin series one reading says nothing: most are zero, in incidents too.
+        let is_thin = self.mean() < THIN;
+        let is_back = !is_thin && (x - self.mean()) * side <= 0.0;
         let is_calm = match channel {
-            Channel::Five => towards(Channel::Point) < EVEN_ODDS,
+            Channel::Five => !is_thin && towards(Channel::Point) < EVEN_ODDS,
             _ => towards(Channel::Five) < QUIET,
         };
         is_back || channel as u8 > self.owner && is_calm
