@@ -1288,9 +1288,8 @@ SELECT w.monitor, CASE w.part WHEN 'judge' THEN 'verdicts' ELSE 'rows' END,
   FROM watching w JOIN pg_trigger t ON t.tgname = w.trigger AND t.tgenabled <> 'A'
 UNION ALL
 SELECT 'transactions', 'verdicts', format('%s has no column %I any more', m.relation, c.name)
-  FROM monitors m, unnest('{expected,score,verdict}'::text[]) AS c (name)
- WHERE m.id = 0 AND EXISTS (SELECT FROM pg_class r WHERE r.oid = m.relation)
-   AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = m.relation AND a.attname = c.name AND NOT a.attisdropped)
+  FROM monitors m JOIN pg_class r ON r.oid = m.relation, unnest('{expected,score,verdict}'::text[]) AS c (name)
+ WHERE m.id = 0 AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = m.relation AND a.attname = c.name AND NOT a.attisdropped)
 UNION ALL
 SELECT m.name, 'rows', format('rows written to its child table %s itself are passed over', i.inhrelid::regclass)
   FROM monitors m JOIN pg_inherits i ON i.inhparent = m.relation JOIN pg_class c ON c.oid = i.inhrelid AND NOT c.relispartition

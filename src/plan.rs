@@ -154,12 +154,11 @@ thread_local! {
     static PLANS: RefCell<QuickMap<Id, Rc<Plan>>> = RefCell::default();
     /// The plan asked for last: a statement asks for the same again and again.
     static LAST: RefCell<Option<(Id, Rc<Plan>)>> = const { RefCell::new(None) };
-    /// Whether a relation may have other columns than when the plans were made; and which, where they are few.
-    static STALE: Cell<bool> = const { Cell::new(false) };
+    /// The relations that may have other columns than when the plans were made.
     static CHANGED: Cell<Changed> = const { Cell::new(Changed::NONE) };
 }
 
-/// Relations that have changed.
+/// Relations that have changed, by name where they are few.
 #[derive(Clone, Copy)]
 struct Changed {
     relations: [u32; 8],
@@ -194,17 +193,15 @@ impl Changed {
 /// hold no more. May be called at any time.
 pub fn relation_changed(relation: pg_sys::Oid) {
     let mut changed = CHANGED.get();
-    if !(STALE.get() && changed.has(relation.to_u32())) {
+    if !changed.has(relation.to_u32()) {
         changed.add(relation);
         CHANGED.set(changed);
     }
-    STALE.set(true);
 }
 
 /// Forgets the plans of what has changed.
 fn forget_changed() {
     let changed = CHANGED.replace(Changed::NONE);
-    STALE.set(false);
     let stays = |id: &Id| !changed.has(id.1);
     LAST.with_borrow_mut(|last| last.take_if(|(id, _)| !stays(id)));
     PLANS.with_borrow_mut(|plans| plans.retain(|id, _| stays(id)));
@@ -271,7 +268,7 @@ pub unsafe fn of_trigger(data: &pg_sys::TriggerData) -> Result<Rc<Plan>, String>
     let trigger = &*data.tg_trigger;
     let relation = &*data.tg_relation;
     let id = (trigger.tgoid.to_u32(), relation.rd_id.to_u32());
-    if STALE.get() {
+    if CHANGED.get().number > 0 {
         forget_changed();
     }
     if let Some(plan) = known(trigger.tgoid, relation.rd_id) {
@@ -300,7 +297,7 @@ fn last(id: Id) -> Option<Rc<Plan>> {
 /// The plan of a trigger, where it was asked for before and nothing has changed since.
 pub fn known(trigger: pg_sys::Oid, relation: pg_sys::Oid) -> Option<Rc<Plan>> {
     let id = (trigger.to_u32(), relation.to_u32());
-    if STALE.get() && CHANGED.get().has(id.1) {
+    if CHANGED.get().has(id.1) {
         return None;
     }
     last(id).or_else(|| {

@@ -282,42 +282,28 @@ pub unsafe extern "C-unwind" fn cloudwalk_monitor_worker(arg: pg_sys::Datum) {
     attach_signals();
     let database = pg_sys::Oid::from(arg.value() as u32);
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
-    pg_sys::SetConfigOption(
-        c"search_path".as_ptr(),
-        c"pg_catalog, pg_temp".as_ptr(),
-        pg_sys::GucContext::PGC_USERSET,
-        pg_sys::GucSource::PGC_S_OVERRIDE,
-    );
-    pg_sys::SetConfigOption(
-        c"application_name".as_ptr(),
-        c"cloudwalk_monitor".as_ptr(),
-        pg_sys::GucContext::PGC_USERSET,
-        pg_sys::GucSource::PGC_S_SESSION,
-    );
-    // A database, or its owner, may have set what makes rounds fail: they write, each sees what has committed by then, and
-    // they wait as long as it takes.
-    for (name, value) in [
-        (c"default_transaction_read_only", c"off"),
-        (c"default_transaction_isolation", c"read committed"),
-        (c"default_transaction_deferrable", c"off"),
-        (c"statement_timeout", c"0"),
-        (c"lock_timeout", c"0"),
-        (c"idle_in_transaction_session_timeout", c"0"),
+    use pg_sys::GucSource::{PGC_S_OVERRIDE, PGC_S_SESSION};
+    for (name, value, source) in [
+        (c"search_path", c"pg_catalog, pg_temp", PGC_S_OVERRIDE),
+        (c"application_name", c"cloudwalk_monitor", PGC_S_SESSION),
+        // Its queries take milliseconds, however many rows the planner expects of them.
+        (c"jit", c"off", PGC_S_SESSION),
+        // A database, or its owner, may have set what makes rounds fail: they write, each sees what has committed by
+        // then, and they wait as long as it takes.
+        (c"default_transaction_read_only", c"off", PGC_S_OVERRIDE),
+        (
+            c"default_transaction_isolation",
+            c"read committed",
+            PGC_S_OVERRIDE,
+        ),
+        (c"default_transaction_deferrable", c"off", PGC_S_OVERRIDE),
+        (c"statement_timeout", c"0", PGC_S_OVERRIDE),
+        (c"lock_timeout", c"0", PGC_S_OVERRIDE),
+        (c"idle_in_transaction_session_timeout", c"0", PGC_S_OVERRIDE),
     ] {
-        pg_sys::SetConfigOption(
-            name.as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_OVERRIDE,
-        );
+        let (name, value) = (name.as_ptr(), value.as_ptr());
+        pg_sys::SetConfigOption(name, value, pg_sys::GucContext::PGC_USERSET, source);
     }
-    // Its queries take milliseconds, however many rows the planner expects of them.
-    pg_sys::SetConfigOption(
-        c"jit".as_ptr(),
-        c"off".as_ptr(),
-        pg_sys::GucContext::PGC_USERSET,
-        pg_sys::GucSource::PGC_S_SESSION,
-    );
     let Some((extension, segment)) = find_extension() else {
         return;
     };

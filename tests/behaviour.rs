@@ -721,12 +721,7 @@ fn a_round_of_the_past_starts_no_clock() {
 fn without_a_worker_rounds_are_run_by_hand() {
     let cluster = Cluster::start_with(&[("max_worker_processes", "0")]);
     cluster.create_database("by_hand");
-    let client = cluster.connect_to("by_hand");
-    let mut m = Monitored {
-        cluster: &cluster,
-        database: "by_hand".into(),
-        client,
-    };
+    let mut m = Monitored::of(&cluster, "by_hand");
     m.run("CREATE EXTENSION cloudwalk_monitor");
     m.run("ALTER DATABASE by_hand SET cloudwalk_monitor.alert_horizon = '100 years'");
     m.run(&calm_sql(EPOCH, 0, 240));

@@ -149,11 +149,7 @@ fn pg_cron_in_place_of_a_worker() {
         .unwrap();
     cluster.restart();
     cluster.create_database("by_cron");
-    let mut m = Monitored {
-        cluster: &cluster,
-        database: "by_cron".into(),
-        client: cluster.connect_to("by_cron"),
-    };
+    let mut m = Monitored::of(&cluster, "by_cron");
     m.run("CREATE EXTENSION cloudwalk_monitor; ALTER DATABASE by_cron SET cloudwalk_monitor.alert_horizon = '100 years'");
     m.run("ALTER SYSTEM SET cloudwalk_monitor.sealed_horizon = '1 day'");
     m.run("SELECT pg_reload_conf()");
@@ -306,12 +302,7 @@ fn snapshots_are_bounded() {
 fn a_round_by_hand_takes_the_settings() {
     let cluster = Cluster::start_with(&[("max_worker_processes", "0")]);
     cluster.create_database("settled");
-    let client = cluster.connect_to("settled");
-    let mut m = Monitored {
-        cluster: &cluster,
-        database: "settled".into(),
-        client,
-    };
+    let mut m = Monitored::of(&cluster, "settled");
     m.run("CREATE EXTENSION cloudwalk_monitor");
     m.run("INSERT INTO transactions (status, count) VALUES ('denied', 1)");
     m.run("SELECT run_monitor()");

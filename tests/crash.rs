@@ -371,11 +371,7 @@ fn a_standby_is_promoted() {
         let alerts = m.rows("SELECT id, event FROM alerts ORDER BY id");
 
         // On the standby the reading functions work.
-        let mut s = Monitored {
-            cluster: &standby,
-            database: "promoted".into(),
-            client: standby.connect_to("promoted"),
-        };
+        let mut s = Monitored::of(&standby, "promoted");
         assert_eq!(s.rows(incidents), before);
         for (sql, wanted) in [
             ("SELECT count(*) FROM alerts_since()", "4"),

@@ -76,11 +76,7 @@ fn a_dump_restores_everything_and_pages_nobody() {
             file.path().to_str().unwrap(),
         ])
         .ok();
-    let mut c = Monitored {
-        cluster: &cluster,
-        database: "copy".into(),
-        client: cluster.connect_to("copy"),
-    };
+    let mut c = Monitored::of(&cluster, "copy");
     c.assert_models();
     c.assert_models_of("payments");
     for (query, wanted) in CONTENT.iter().zip(&before) {
@@ -175,11 +171,7 @@ fn restore_in_parts(part_of: fn(&str) -> u8) {
     let list = cluster.run("pg_restore", &["--list", file]).ok();
     let order = directory.path().join("order");
     cluster.create_database("copy");
-    let mut c = Monitored {
-        cluster: &cluster,
-        database: "copy".into(),
-        client: cluster.connect_to("copy"),
-    };
+    let mut c = Monitored::of(&cluster, "copy");
     for part in 1..=list.lines().map(part_of).max().unwrap() {
         let lines: Vec<&str> = list.lines().filter(|l| part_of(l) == part).collect();
         std::fs::write(&order, lines.join("\n")).unwrap();

@@ -61,12 +61,7 @@ const NAMES: [&str; 8] = [
 fn golden(cluster: &Cluster, name: &str) -> Option<String> {
     let database = format!("golden_{name}");
     cluster.create_database(&database);
-    let client = cluster.connect_to(&database);
-    let mut m = Monitored {
-        cluster,
-        database,
-        client,
-    };
+    let mut m = Monitored::of(cluster, &database);
     m.run("CREATE EXTENSION cloudwalk_monitor");
     m.run(&format!(
         "ALTER DATABASE {} SET cloudwalk_monitor.alert_horizon = '100 years'",

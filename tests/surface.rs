@@ -293,11 +293,7 @@ fn everything_is_described() {
 fn in_a_schema_of_its_own() {
     let cluster = Cluster::shared();
     cluster.create_database("elsewhere");
-    let mut m = Monitored {
-        cluster: &cluster,
-        database: "elsewhere".into(),
-        client: cluster.connect_to("elsewhere"),
-    };
+    let mut m = Monitored::of(&cluster, "elsewhere");
     m.run("CREATE TABLE transactions (mine text)");
     let e = m.refused("CREATE EXTENSION cloudwalk_monitor");
     assert_eq!(e.code().code(), "42P07");
@@ -414,11 +410,7 @@ fn a_missing_argument_is_told_from_one_with_a_default() {
 fn a_renamed_schema() {
     let cluster = Cluster::shared();
     cluster.create_database("renamed");
-    let mut m = Monitored {
-        cluster: &cluster,
-        database: "renamed".into(),
-        client: cluster.connect_to("renamed"),
-    };
+    let mut m = Monitored::of(&cluster, "renamed");
     m.run("CREATE SCHEMA one; CREATE EXTENSION cloudwalk_monitor SCHEMA one");
     m.run("ALTER DATABASE renamed SET cloudwalk_monitor.alert_horizon = '100 years'");
     m.reconnect();

@@ -32,6 +32,8 @@ const RICH: f64 = 20.0;
 const UNBIASED: f64 = 0.5;
 /// Events of the slow mean that a half hour is shrunk towards.
 const SHRINK: f64 = 4.0;
+/// Least mean whose log is taken.
+const LEAST: f64 = 0.003;
 /// Slowest rate of the slow mean, per reading.
 const MEAN_RATE: f64 = 1.0 / 4320.0;
 /// Deviations of two half hours by which they must differ to be different.
@@ -327,7 +329,7 @@ impl Season {
         }
         // Within a half hour the slope is the line's; wider buckets step over it.
         let rise = if width <= HALF {
-            (self.next - self.here) / HALF * width
+            self.slope() * width
         } else {
             self.log - self.log_at(minute - width, at.weekend, width)
         };
@@ -451,13 +453,14 @@ impl Season {
 
     /// How steep the shape is that ends in this half hour, where it has gone one way for an hour.
     fn learn_steepness(&mut self, half: usize, width: f64) {
-        let means = [2, 1, 0].map(|back| self.of_all(half + HALVES - back));
-        if means.iter().any(|(_, days)| *days == 0.0) {
+        let halves = [2, 1, 0].map(|back| self.of_all(half + HALVES - back));
+        if halves.iter().any(|(_, days)| *days == 0.0) {
             return;
         }
-        let logs = means.map(|(mean, _)| ln(mean.max(0.003)));
+        let means = halves.map(|(mean, _)| mean.max(LEAST));
+        let logs = means.map(ln);
         let is_one_way = (logs[1] - logs[0]) * (logs[2] - logs[1]) > 0.0;
-        let doubt = |i: usize| width / (HALF * means[i].1 * means[i].0.max(0.003));
+        let doubt = |i: usize| width / (HALF * halves[i].1 * means[i]);
         let step = (logs[2] - logs[0]).abs() - CERTAIN * (doubt(0) + doubt(2)).sqrt();
         if is_one_way && step > 0.0 {
             let parts = (PARTS / STEEPEST * step / (2.0 * HALF)).min(PARTS) as u8;
@@ -555,7 +558,7 @@ impl Season {
     /// straight line then, where the mean of three half hours would be a fifth too high.
     fn half_hour(&self, half: usize, weekend: bool, width: f64) -> Level {
         let half = half % HALVES;
-        let slow = self.mean.max(0.003);
+        let slow = self.mean.max(LEAST);
         let kind = &self.of_kind[usize::from(weekend)];
         if self.days_of_all(half) == 0 {
             return Level {

@@ -218,13 +218,18 @@ fn the_second_morning_is_quiet_after_a_night_of_hardly_any() {
     assert!(told.len() <= 1, "{told:?}");
 }
 
+/// How far a day sleeps at a minute, 1 to 0: deeply for so long about the middle of its night, and half a cosine from there to being awake.
+fn asleep(minute: f64, middle: f64, deeply: f64, waking: f64) -> f64 {
+    let from_middle = (minute - middle).abs();
+    let from_middle = from_middle.min(DAY as f64 - from_middle);
+    let awake = ((from_middle - deeply) / waking).clamp(0.0, 1.0);
+    0.5 + 0.5 * (core::f64::consts::PI * awake).cos()
+}
+
 /// A series that begins at six in the evening and sleeps from one to four, at a two hundredth of its day, with five hours to get
 /// there and back.
 fn from_the_evening_before(mean: f64, minute: i64) -> f64 {
-    let from_middle = (minute.rem_euclid(DAY) - 150).abs();
-    let from_middle = from_middle.min(DAY - from_middle) as f64;
-    let awake = ((from_middle - 90.0) / 300.0).clamp(0.0, 1.0);
-    let asleep = 0.5 + 0.5 * (core::f64::consts::PI * awake).cos();
+    let asleep = asleep(minute.rem_euclid(DAY) as f64, 150.0, 90.0, 300.0);
     mean * (-asleep * 200f64.ln()).exp()
 }
 
@@ -278,13 +283,7 @@ fn a_first_morning_hides_nothing() {
 /// Counts that grow tenfold within an hour of each morning, from a few to thousands: once the shape is known it is the day.
 #[test]
 fn a_steep_morning_is_the_day() {
-    let mean = |minute: f64| {
-        let from_middle = (minute - 180.0)
-            .abs()
-            .min(DAY as f64 - (minute - 180.0).abs());
-        let awake = ((from_middle - 60.0) / 240.0).clamp(0.0, 1.0);
-        3000.0 * (-3.5 * (1.0 + (core::f64::consts::PI * awake).cos())).exp()
-    };
+    let mean = |minute: f64| 3000.0 * (-7.0 * asleep(minute, 180.0, 60.0, 240.0)).exp();
     let told = told_from(3 * DAY, 13, Family::Counts, mean);
     assert!(told.len() <= 8, "{}: {told:?}", told.len());
 }

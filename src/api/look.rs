@@ -19,6 +19,14 @@ use crate::round::Place;
 use crate::shared::{Direction, LIVE};
 use crate::{calendar, key, maintenance, round, settings, store};
 
+/// How far a model is that still learns.
+fn learning(readings: u64, needed: u64) -> String {
+    format!(
+        "learning: {} of {needed} buckets seen",
+        readings.min(needed)
+    )
+}
+
 /// The bounds of a side that may not alert are open.
 fn opened(stat: Bounds, direction: Direction) -> Bounds {
     Bounds {
@@ -81,11 +89,9 @@ impl Eye<'_> {
 
     fn say(&self, before: &detector::Model, j: &Judgement, x: f64, o: Opinion) -> Scored {
         if j.learning {
-            let needed = before.learns_for();
-            let seen = before.readings().min(needed);
             let reason = self
                 .limit_reason(j, x)
-                .unwrap_or_else(|| format!("learning: {seen} of {needed} buckets seen"));
+                .unwrap_or_else(|| learning(before.readings(), before.learns_for()));
             return Scored {
                 verdict: o.verdict,
                 score: 0.0,
@@ -144,11 +150,8 @@ fn look_at_ratio(
         let input = ReasonInput::of_limit(x, j.expected, &b);
         Some(reason_of_share(&r.name, &input, pace))
     } else if j.learning {
-        let needed = before.learns_for();
-        let seen = before.readings().min(needed);
-        Some(format!(
-            "learning: {seen} of {needed} buckets seen, or too little in them"
-        ))
+        let learned = learning(before.readings(), before.learns_for());
+        Some(format!("{learned}, or too little in them"))
     } else {
         (verdict >= Verdict::Warning)
             .then(|| reason_of_share(&r.name, &ReasonInput::from((j, stat, x)), pace))

@@ -38,17 +38,19 @@ impl<'a> Monitored<'a> {
     /// The same with `alert_horizon` as it ships.
     pub fn create_with_default_horizon(cluster: &'a Cluster, database: &str) -> Monitored<'a> {
         cluster.create_database(database);
-        let mut client = cluster.connect_to(database);
-        client
-            .batch_execute("CREATE EXTENSION cloudwalk_monitor")
-            .expect("the extension can be created");
-        let mut m = Monitored {
-            cluster,
-            database: database.into(),
-            client,
-        };
+        let mut m = Self::of(cluster, database);
+        m.run("CREATE EXTENSION cloudwalk_monitor");
         m.quiesce();
         m
+    }
+
+    /// A database that is there, with the extension or still without.
+    pub fn of(cluster: &'a Cluster, database: &str) -> Monitored<'a> {
+        Monitored {
+            cluster,
+            database: database.into(),
+            client: cluster.connect_to(database),
+        }
     }
 
     /// The database again, after its cluster was restarted or the connection was lost.
